@@ -1,0 +1,346 @@
+"""The configuration: TOML into frozen classes, each error naming the file, the key path and the bad value.
+
+The classes are the contract (names, units, defaults). Keys whose feature this version does not have yet are known here
+and accepted with their default only: a setting that does nothing would be worse than an error.
+
+This file reads one file and nothing else; key files and certificates are read by whoever uses them.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NewType, TypeAlias, TypeVar, get_args, get_origin
+from urllib.parse import urlsplit
+
+import attrs
+from cattrs import Converter
+
+from .errors import BadConfiguration
+from .models import format_address
+
+Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+@attrs.frozen
+class TcpAddress:
+    """Where to listen: ``host:port``; port 0 takes a free one."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return format_address(self.host, self.port)
+
+
+@attrs.frozen
+class UnixAddress:
+    """Where to listen: ``unix:/path``."""
+
+    path: str
+
+    def __str__(self) -> str:
+        return f"unix:{self.path}"
+
+
+ListenAddress: TypeAlias = TcpAddress | UnixAddress
+
+_HOST_PORT = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.%\w]+)\]|(?P<host>[^:\[\]]*)):(?P<port>[0-9]{1,5})")
+
+
+def parse_listen_address(text: str) -> ListenAddress:
+    """Read ``host:port``, ``[v6]:port`` or ``unix:/path``. An empty host means every address of the machine.
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    if text.startswith("unix:"):
+        path = text.removeprefix("unix:")
+        if not path.startswith("/"):
+            raise ValueError("a unix socket needs an absolute path: unix:/path")
+        return UnixAddress(path)
+    match = _HOST_PORT.fullmatch(text)
+    if match is None or int(match["port"]) > 65535:
+        raise ValueError("expected host:port, [v6]:port or unix:/path")
+    return TcpAddress(match["six"] or match["host"] or "", int(match["port"]))
+
+
+Origin = NewType("Origin", str)
+
+
+def normalise_origin(text: str) -> str:
+    """``scheme://host[:port]`` in lower case, without a default port.
+
+    Raises:
+        ValueError: it is no origin.
+    """
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/") or parts.query:
+        raise ValueError("expected an origin such as https://cloud.example.com")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    default_port = 443 if parts.scheme == "https" else 80
+    return f"{parts.scheme}://{host}" + ("" if parts.port in (None, default_port) else f":{parts.port}")
+
+
+_T = TypeVar("_T")
+_Number = TypeVar("_Number", int, float)
+
+
+def _at_least(lowest: float) -> Callable[[object, attrs.Attribute[_Number], _Number], None]:
+    def check(_: object, attribute: attrs.Attribute[_Number], value: _Number) -> None:
+        if not lowest <= value < math.inf:
+            raise ValueError(f"must be at least {lowest}")
+
+    return check
+
+
+def _not_yet(_: object, attribute: attrs.Attribute[_T], value: _T) -> None:
+    if value != attribute.default:
+        raise ValueError("this version does not have that yet; leave the key out")
+
+
+def _not_empty(_: object, attribute: attrs.Attribute[tuple[_T, ...]], value: tuple[_T, ...]) -> None:
+    if not value:
+        raise ValueError("at least one is needed")
+
+
+def _web_address(_: object, attribute: attrs.Attribute[str], value: str) -> None:
+    parts = urlsplit(value)
+    if value and (parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment):
+        raise ValueError("expected http(s)://host[:port][/path], or nothing")
+
+
+def _one_of(*words: str) -> Callable[[object, attrs.Attribute[str], str], None]:
+    def check(_: object, attribute: attrs.Attribute[str], value: str) -> None:
+        if value not in words:
+            raise ValueError("expected one of " + ", ".join(words))
+
+    return check
+
+
+@attrs.frozen(kw_only=True)
+class ServerConfig:
+    """``[server]``: listeners and what holds for every connection."""
+
+    listen: tuple[ListenAddress, ...] = attrs.field(default=(TcpAddress("127.0.0.1", 8080),), validator=_not_empty)
+    listen_tls: tuple[str, ...] = attrs.field(default=(), validator=_not_yet)
+    public_url: str = attrs.field(default="", validator=_web_address)
+    workers: int = attrs.field(default=1, validator=_not_yet)
+    allowed_origins: tuple[Origin, ...] = ()
+    trusted_proxies: tuple[str, ...] = attrs.field(default=(), validator=_not_yet)
+    proxy_protocol: bool = attrs.field(default=False, validator=_not_yet)
+    head_timeout_s: float = attrs.field(default=10.0, validator=_at_least(0.1))
+    drain_timeout_s: float = attrs.field(default=60.0, validator=_at_least(0))
+    max_connections: int = attrs.field(default=20000, validator=_at_least(1))
+
+
+@attrs.frozen(kw_only=True)
+class TlsConfig:
+    """``[tls]``: certificates towards browsers."""
+
+    certificate: str = attrs.field(default="", validator=_not_yet)
+    private_key: str = attrs.field(default="", validator=_not_yet)
+    minimum_version: str = attrs.field(default="1.2", validator=_not_yet)
+
+
+@attrs.frozen(kw_only=True)
+class TokenConfig:
+    """``[token]``: keys, and which tokens are good."""
+
+    key_files: tuple[Path, ...] = attrs.field(default=(Path("token-key.json"),), validator=_not_empty)
+    accept_legacy_cbc: bool = False
+    require_expiry: bool = True
+    clock_skew_s: float = attrs.field(default=5.0, validator=_at_least(0))
+    single_use: bool = True
+
+
+@attrs.frozen(kw_only=True)
+class SessionConfig:
+    """``[session]``: time limits in seconds (0: none, where allowed) and how many consoles at once."""
+
+    connect_timeout_s: float = attrs.field(default=10.0, validator=_at_least(0.1))
+    handshake_timeout_s: float = attrs.field(default=15.0, validator=_at_least(0.1))
+    idle_timeout_s: float = attrs.field(default=300.0, validator=_at_least(0))
+    lifetime_s: float = attrs.field(default=0.0, validator=_at_least(0))
+    max_sessions: int = attrs.field(default=1000, validator=_at_least(1))
+    max_sessions_per_client: int = attrs.field(default=50, validator=_at_least(0))
+    second_viewer: str = attrs.field(default="replace", validator=_one_of("replace", "refuse", "share"))
+    reconnect_window_s: float = attrs.field(default=0.0, validator=_not_yet)
+    check_source_ip: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class UpstreamConfig:
+    """``[upstream]``: where consoles may be and how hosts are trusted."""
+
+    allowed_networks: tuple[Network, ...] = (
+        ipaddress.ip_network("0.0.0.0/0"),
+        ipaddress.ip_network("::/0"),
+    )
+    ca_file: str = attrs.field(default="", validator=_not_yet)
+    client_certificate: str = attrs.field(default="", validator=_not_yet)
+    client_key: str = attrs.field(default="", validator=_not_yet)
+    verify_hostname: bool = attrs.field(default=True, validator=_not_yet)
+    allow_plaintext: bool = attrs.field(default=True, validator=_not_yet)
+    allow_no_authentication: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class AdminConfig:
+    """``[admin]``: the listener for operators."""
+
+    listen: ListenAddress = TcpAddress("127.0.0.1", 8001)
+
+
+@attrs.frozen(kw_only=True)
+class AccessConfig:
+    """``[access]``: the access endpoint."""
+
+    enabled: bool = attrs.field(default=False, validator=_not_yet)
+    legacy_console_url: str = attrs.field(default="", validator=_not_yet)
+
+
+@attrs.frozen(kw_only=True)
+class LogConfig:
+    """``[log]``: how much is logged, and in which form."""
+
+    level: str = attrs.field(default="info", validator=_one_of("debug", "info", "warning", "error"))
+    format: str = attrs.field(default="console", validator=_one_of("console", "json"))
+
+
+@attrs.frozen(kw_only=True)
+class Config:
+    """The whole configuration; every part has defaults."""
+
+    server: ServerConfig = ServerConfig()
+    tls: TlsConfig = TlsConfig()
+    token: TokenConfig = TokenConfig()
+    session: SessionConfig = SessionConfig()
+    upstream: UpstreamConfig = UpstreamConfig()
+    admin: AdminConfig = AdminConfig()
+    access: AccessConfig = AccessConfig()
+    log: LogConfig = LogConfig()
+
+
+def load_config(path: Path) -> Config:
+    """Read a configuration file. Relative key files are taken from the file's own folder.
+
+    Raises:
+        BadConfiguration: with one line per fault: file, key path, value and what is wrong with it.
+    """
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as exc:
+        raise BadConfiguration(f"{path}: {getattr(exc, 'strerror', None) or exc}") from exc
+    config = parse_config(text, str(path))
+    key_files = tuple(path.parent / file for file in config.token.key_files)
+    return attrs.evolve(config, token=attrs.evolve(config.token, key_files=key_files))
+
+
+def parse_config(text: str, source: str) -> Config:
+    """Read a configuration from TOML text; ``source`` is what errors call it.
+
+    Raises:
+        BadConfiguration: as ``load_config``.
+    """
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as exc:
+        raise BadConfiguration(f"{source}: not TOML: {exc}") from exc
+    faults: list[str] = []
+    tables: dict[str, object] = {}
+    kinds = attrs.fields_dict(attrs.resolve_types(Config))
+    for name, value in raw.items():
+        if name not in kinds:
+            faults.append(f"{name}: unknown key (value {_show(value)})")
+        elif not isinstance(value, dict):
+            faults.append(f"{name} = {_show(value)}: expected a table")
+        else:
+            tables[name] = _read_table(_kind_of(kinds[name]), value, name, faults)
+    if faults:
+        raise BadConfiguration("\n".join(f"{source}: {fault}" for fault in faults))
+    return Config(**tables)  # type: ignore[arg-type]
+
+
+def _read_table(kind: type[attrs.AttrsInstance], raw: Mapping[str, object], path: str, faults: list[str]) -> object:
+    """One table of the file; faults are collected, so that an operator sees all of them at once."""
+    fields = attrs.fields_dict(attrs.resolve_types(kind))
+    values: dict[str, object] = {}
+    for name, value in raw.items():
+        where = f"{path}.{name}"
+        field = fields.get(name)
+        if field is None:
+            faults.append(f"{where}: unknown key (value {_show(value)})")
+            continue
+        try:
+            values[name] = _read_value(value, _kind_of(field), where)
+            if field.validator is not None:
+                field.validator(None, field, values[name])
+        except _Fault as exc:
+            faults.append(str(exc))
+        except ValueError as exc:
+            faults.append(f"{where} = {_show(value)}: {exc}")
+    return None if faults else kind(**values)
+
+
+def _kind_of(field: attrs.Attribute[object]) -> type:
+    if field.type is None:
+        raise TypeError(f"{field.name} has no type")
+    return field.type
+
+
+class _Fault(ValueError):
+    """A fault that names its own place already."""
+
+
+def _read_value(value: object, kind: type, where: str) -> object:
+    if get_origin(kind) is not tuple:
+        return _CONVERTER.structure(value, kind)
+    if not isinstance(value, list):
+        raise ValueError("expected a list")
+    items = []
+    for i, item in enumerate(value):
+        try:
+            items.append(_CONVERTER.structure(item, get_args(kind)[0]))
+        except ValueError as exc:
+            raise _Fault(f"{where}[{i}] = {_show(item)}: {exc}") from None
+    return tuple(items)
+
+
+def _strict_converter() -> Converter:
+    """Each value has to have the type that is written down: no text for a number, no number for a flag."""
+    converter = Converter(detailed_validation=False)
+
+    def exactly(kind: type, words: str, *others: type) -> Callable[[object, object], object]:
+        def check(value: object, _: object) -> object:
+            if type(value) not in (kind, *others):
+                raise ValueError(f"expected {words}")
+            return kind(value)
+
+        return check
+
+    converter.register_structure_hook(str, exactly(str, "a text"))
+    converter.register_structure_hook(int, exactly(int, "a whole number"))
+    converter.register_structure_hook(float, exactly(float, "a number", int))
+    converter.register_structure_hook(bool, exactly(bool, "true or false"))
+
+    def via_text(read: Callable[[str], object]) -> Callable[[object, object], object]:
+        return lambda value, _: read(converter.structure(value, str))
+
+    converter.register_structure_hook(Path, via_text(Path))
+    converter.register_structure_hook(Origin, via_text(lambda text: Origin(normalise_origin(text))))
+    converter.register_structure_hook(ListenAddress, via_text(parse_listen_address))
+    converter.register_structure_hook(Network, via_text(ipaddress.ip_network))
+    return converter
+
+
+_CONVERTER = _strict_converter()
+
+
+def _show(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
