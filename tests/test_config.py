@@ -1,0 +1,133 @@
+"""The configuration: defaults, the sample file, and every error with file, key path and value."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+
+import pytest
+
+from trio_cpvm.config import (
+    Config,
+    TcpAddress,
+    UnixAddress,
+    load_config,
+    normalise_origin,
+    parse_config,
+    parse_listen_address,
+)
+from trio_cpvm.errors import BadConfiguration
+
+
+def test_an_empty_file_is_all_defaults() -> None:
+    assert parse_config("", "x.toml") == Config()
+
+
+def test_the_sample_file_is_the_defaults() -> None:
+    sample = Path(__file__).parent.parent / "conf" / "trio-cpvm.toml"
+    assert parse_config(sample.read_text(), "sample") == Config()
+
+
+def test_values_arrive_in_their_types() -> None:
+    config = parse_config(
+        """
+        [server]
+        listen = ["0.0.0.0:80", "[::1]:0", "unix:/run/x.sock"]
+        head_timeout_s = 3
+        allowed_origins = ["HTTPS://Cloud.example.com:443"]
+        [upstream]
+        allowed_networks = ["10.0.0.0/8", "fd00::/8"]
+        """,
+        "x.toml",
+    )
+    assert config.server.listen == (TcpAddress("0.0.0.0", 80), TcpAddress("::1", 0), UnixAddress("/run/x.sock"))
+    assert config.server.head_timeout_s == 3.0
+    assert config.server.allowed_origins == ("https://cloud.example.com",)
+    assert config.upstream.allowed_networks == (ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("fd00::/8"))
+
+
+@pytest.mark.parametrize(
+    ("text", "faults"),
+    [
+        ("x = 1", ["x: unknown key (value 1)"]),
+        ("server = 3", ["server = 3: expected a table"]),
+        ("[server]\nlisten = 'a'", ["server.listen = 'a': expected a list"]),
+        ("[server]\nlisten = []", ["server.listen = []: at least one is needed"]),
+        (
+            "[server]\nlisten = [':80', 'nope']",
+            ["server.listen[1] = 'nope': expected host:port, [v6]:port or unix:/path"],
+        ),
+        (
+            "[server]\nmax_connections = true\nfoo = 1",
+            ["server.max_connections = True: expected a whole number", "server.foo: unknown key (value 1)"],
+        ),
+        ("[server]\nhead_timeout_s = 0", ["server.head_timeout_s = 0: must be at least 0.1"]),
+        ("[session]\nidle_timeout_s = nan", ["session.idle_timeout_s = nan: must be at least 0"]),
+        ("[session]\nlifetime_s = inf", ["session.lifetime_s = inf: must be at least 0"]),
+        ("[session]\nlifetime_s = '1'", ["session.lifetime_s = '1': expected a number"]),
+        (
+            "[session]\nsecond_viewer = 'kick'",
+            ["session.second_viewer = 'kick': expected one of replace, refuse, share"],
+        ),
+        (
+            "[upstream]\nallowed_networks = ['10.0.0.1/8']",
+            ["upstream.allowed_networks[0] = '10.0.0.1/8': 10.0.0.1/8 has host bits set"],
+        ),
+        ("[admin]\nlisten = 'unix:x'", ["admin.listen = 'unix:x': a unix socket needs an absolute path: unix:/path"]),
+        ("[server]\nworkers = 2", ["server.workers = 2: this version does not have that yet; leave the key out"]),
+        (
+            "[server]\npublic_url = 'ftp://x'",
+            ["server.public_url = 'ftp://x': expected http(s)://host[:port][/path], or nothing"],
+        ),
+    ],
+)
+def test_errors_name_file_key_and_value(text: str, faults: list[str]) -> None:
+    with pytest.raises(BadConfiguration) as caught:
+        parse_config(text, "x.toml")
+    assert str(caught.value).splitlines() == [f"x.toml: {fault}" for fault in faults]
+
+
+def test_no_toml_is_named_with_its_line() -> None:
+    with pytest.raises(BadConfiguration, match=r"x\.toml: not TOML: .*line 1"):
+        parse_config("a 1\nb", "x.toml")
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BadConfiguration, match=r"none\.toml: No such file"):
+        load_config(tmp_path / "none.toml")
+
+
+def test_key_files_are_relative_to_the_configuration(tmp_path: Path) -> None:
+    path = tmp_path / "c.toml"
+    path.write_text("[token]\nkey_files = ['a.json', '/b.json']")
+    assert load_config(path).token.key_files == (tmp_path / "a.json", Path("/b.json"))
+
+
+@pytest.mark.parametrize("text", ["", "80", "host", "host:", "host:65536", "::1:80", "[::1]", "unix:rel", "host:-1"])
+def test_listen_addresses_that_are_none(text: str) -> None:
+    with pytest.raises(ValueError, match=r"expected|unix socket"):
+        parse_listen_address(text)
+
+
+def test_listen_addresses_print_as_they_are_written() -> None:
+    for text in ("127.0.0.1:80", "[::1]:80", "unix:/x"):
+        assert str(parse_listen_address(text)) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "normal"),
+    [
+        ("http://A.b", "http://a.b"),
+        ("http://a.b:80/", "http://a.b"),
+        ("https://a.b:80", "https://a.b:80"),
+        ("https://[::1]:443", "https://[::1]"),
+    ],
+)
+def test_origins_compare_in_one_form(text: str, normal: str) -> None:
+    assert normalise_origin(text) == normal
+
+
+@pytest.mark.parametrize("text", ["null", "", "a.b", "http://", "http://a/b", "file:///x", "http://a:99999"])
+def test_origins_that_are_none(text: str) -> None:
+    with pytest.raises(ValueError, match=r"origin|[Pp]ort"):
+        normalise_origin(text)
