@@ -1,0 +1,70 @@
+"""What the handshake asks its driver to do. Values only; how they are carried out is the driver's business."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import attrs
+
+from ..errors import ConsoleError
+
+
+@attrs.frozen
+class SendToServer:
+    """Send ``data`` to the VNC server. ``what`` names it; ``secret`` keeps the bytes out of ``repr``."""
+
+    data: bytes
+    what: str
+    secret: bool = False
+
+    def __repr__(self) -> str:
+        shown = f"<{len(self.data)} bytes>" if self.secret else repr(self.data)
+        return f"SendToServer({shown}, {self.what!r})"
+
+
+@attrs.frozen
+class SendToClient:
+    """Send ``data`` to the browser. ``what`` names it."""
+
+    data: bytes
+    what: str
+
+    def __repr__(self) -> str:
+        return f"SendToClient({self.data!r}, {self.what!r})"
+
+
+@attrs.frozen(kw_only=True)
+class Established:
+    """Both handshakes are done; from here on bytes are carried as they come.
+
+    Attributes:
+        name: what the browser was told the console is called.
+        width: of the framebuffer, in pixels, at the start.
+        height: likewise.
+        bits_per_pixel: of the server's own pixel format.
+        server_version: the RFB version agreed on with the server.
+        client_version: likewise with the browser.
+        security: how the server was authenticated to.
+        from_server: bytes the server sent behind its ServerInit; they belong to the browser.
+        from_client: bytes the browser sent behind its ClientInit; they belong to the server.
+    """
+
+    name: str
+    width: int
+    height: int
+    bits_per_pixel: int
+    server_version: str
+    client_version: str
+    security: str
+    from_server: bytes = b""
+    from_client: bytes = b""
+
+
+@attrs.frozen
+class Failed:
+    """The handshake is over; the browser has been told as far as RFB allows."""
+
+    error: ConsoleError
+
+
+Command: TypeAlias = SendToServer | SendToClient | Established | Failed
