@@ -1,0 +1,92 @@
+// Builds the console page: `node build.mjs OUTDIR`.
+//
+// Out come console.js (one ES module: our code, noVNC's RFB class and pako), console.css, console.html,
+// error.html, icon.svg and licences.txt. What is in OUTDIR under these names is overwritten, nothing is removed.
+
+import { copyFile, mkdir, readFile, writeFile } from "node:fs/promises";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+
+import { build } from "esbuild";
+
+const here = path.dirname(fileURLToPath(import.meta.url));
+const source = path.join(here, "src");
+const novnc = path.join(here, "node_modules", "@novnc", "novnc");
+
+const VERBATIM = ["console.html", "error.html", "icon.svg"];
+
+/** The bundle. noVNC awaits at the top level, so es2022 is the oldest language it can be written in. */
+async function bundle(out, banner) {
+  const result = await build({
+    absWorkingDir: here,
+    entryPoints: [path.join(source, "console.ts"), path.join(source, "console.css")],
+    outdir: out,
+    bundle: true,
+    format: "esm",
+    target: "es2022",
+    charset: "utf8",
+    minify: true,
+    legalComments: "inline",
+    banner: { js: banner },
+    metafile: true,
+    logLevel: "warning",
+  });
+  return Object.keys(result.metafile.inputs).sort();
+}
+
+/** The copyright comments at the top of bundled files that say more than noVNC's usual four lines. */
+async function notices(inputs) {
+  const found = new Map();
+  for (const input of inputs.filter((name) => name.startsWith("node_modules/"))) {
+    const text = await readFile(path.join(here, input), "utf8");
+    for (const [comment] of text.matchAll(/\/\*[\s\S]*?\*\/|(?:^[ \t]*\/\/.*\n)+/gm)) {
+      const ordinary = /\bLicensed under MPL 2\.0\b/i.test(comment) && /\bThe noVNC authors\b/i.test(comment);
+      if (/copyright|\(c\)|permission is hereby/i.test(comment) && !ordinary) {
+        const files = found.get(comment) ?? [];
+        found.set(comment, [...files, input.replace(/^node_modules\//, "")]);
+      }
+    }
+  }
+  return [...found].map(([comment, files]) => [files.join(", "), comment]);
+}
+
+/** Everything the licences of the bundled code ask to be handed on with it. */
+async function licences(version, inputs) {
+  const read = (name) => readFile(path.join(novnc, name), "utf8");
+  const parts = [
+    [
+      "Licences of the console page",
+      `console.js holds, next to trio-cpvm's own code (Apache-2.0), parts of two projects in minified form:\n\n` +
+        `* noVNC ${version}, unmodified, Mozilla Public License 2.0.\n` +
+        `  Its source: https://github.com/novnc/noVNC (tag v${version}), or the npm package @novnc/novnc ${version}.\n` +
+        `* pako, as it comes with noVNC, MIT License.\n\n` +
+        `Their own words follow.`,
+    ],
+    ["noVNC: LICENSE.txt", await read("LICENSE.txt")],
+    ["noVNC: AUTHORS", await read("AUTHORS")],
+    ["noVNC: docs/LICENSE.MPL-2.0", await read("docs/LICENSE.MPL-2.0")],
+    ["pako: LICENSE", await read("vendor/pako/LICENSE")],
+    ...(await notices(inputs)),
+  ];
+  return parts.map(([title, text]) => `${title}\n${"=".repeat(78)}\n\n${text.trim()}\n`).join("\n\n");
+}
+
+const [outdir, ...rest] = process.argv.slice(2);
+if (outdir === undefined || rest.length > 0) {
+  console.error("usage: node build.mjs OUTDIR");
+  process.exit(2);
+}
+
+const out = path.resolve(outdir);
+const { version } = JSON.parse(await readFile(path.join(novnc, "package.json"), "utf8"));
+const banner = `/*! trio-cpvm's console page, with noVNC ${version} (MPL-2.0) and pako (MIT): see licences.txt */`;
+
+await mkdir(out, { recursive: true });
+const inputs = await bundle(out, banner).catch((error) => {
+  if (error.errors === undefined) {
+    throw error;
+  }
+  process.exit(1); // esbuild has shown where the sources are wrong
+});
+await writeFile(path.join(out, "licences.txt"), await licences(version, inputs));
+await Promise.all(VERBATIM.map((name) => copyFile(path.join(source, name), path.join(out, name))));
