@@ -45,8 +45,6 @@ class Established:
         server_version: the RFB version agreed on with the server.
         client_version: likewise with the browser.
         security: how the server was authenticated to.
-        from_server: bytes the server sent behind its ServerInit; they belong to the browser.
-        from_client: bytes the browser sent behind its ClientInit; they belong to the server.
     """
 
     name: str
@@ -56,8 +54,6 @@ class Established:
     server_version: str
     client_version: str
     security: str
-    from_server: bytes = b""
-    from_client: bytes = b""
 
 
 @attrs.frozen

@@ -118,7 +118,17 @@ class Handshake:
         commands = [] if self._started else self.start()
         return commands + self._advance(error)
 
+    def take_leftovers(self) -> tuple[bytes, bytes]:
+        """What the peers sent behind the handshake: (the server's bytes, the browser's bytes). Empty the next time.
+
+        Bytes fed after the end are among them, so that none is lost between the end and the relay.
+        """
+        return self._server.take_all(), self._client.take_all()
+
     def _receive(self, reader: ByteReader, data: bytes | bytearray, on_flood: errors.Reason) -> list[Command]:
+        if self.done:
+            reader.feed(data, limited=False)
+            return []
         try:
             reader.feed(data)
         except TooMuchData as exc:
@@ -294,8 +304,6 @@ class Handshake:
             server_version=str(server_version),
             client_version=str(client_version),
             security=security.type_name(chosen),
-            from_server=self._server.take_all(),
-            from_client=self._client.take_all(),
         )
 
     def _from_client(self, size: int, what: str) -> Read[bytes]:

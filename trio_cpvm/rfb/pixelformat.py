@@ -23,7 +23,7 @@ _U16 = attrs.validators.and_(attrs.validators.ge(0), attrs.validators.le(0xFFFF)
 
 @attrs.frozen
 class PixelFormat:
-    """How one pixel is written. The default is what servers offer as a rule: 32 bits, little-endian, ``0x00RRGGBB``.
+    """How one pixel is written. The defaults are ``USUAL_PIXEL_FORMAT``.
 
     Attributes:
         bits_per_pixel: the room a pixel takes: 8, 16 or 32.
@@ -128,3 +128,7 @@ class PixelFormat:
     def _require_usable(self) -> None:
         if (problem := self.problem()) is not None:
             raise ValueError(f"no pixel can be written: {problem}")
+
+
+#: What servers offer as a rule: 32 bits, little-endian, ``0x00RRGGBB``.
+USUAL_PIXEL_FORMAT = PixelFormat()

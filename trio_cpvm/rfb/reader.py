@@ -38,13 +38,13 @@ class ByteReader:
         self.reading = ""
         self.at_end = False
 
-    def feed(self, data: bytes | bytearray) -> None:
+    def feed(self, data: bytes | bytearray, *, limited: bool = True) -> None:
         """Take what the peer sent.
 
         Raises:
-            TooMuchData: the unread rest would be larger than the limit.
+            TooMuchData: the unread rest would be larger than the limit, and ``limited`` is set.
         """
-        if len(self._buffer) + len(data) > self._limit:
+        if limited and len(self._buffer) + len(data) > self._limit:
             raise TooMuchData(f"more than {self._limit} bytes nobody asked for")
         self._buffer += data
 

@@ -1,0 +1,56 @@
+"""Which single-use tokens have been used. Sans-I/O; the caller brings the time."""
+
+from __future__ import annotations
+
+import heapq
+from collections import OrderedDict
+
+#: How many used tokens are remembered at once. Only tokens that this proxy's keys sealed get here.
+CAPACITY = 100_000
+
+
+class UsedTokens:
+    """Remembers the ``sessionUuid`` of every token that opened a console, for as long as the token lives.
+
+    Tokens without an end are remembered until ``CAPACITY`` is reached; then the oldest of them are forgotten first.
+    """
+
+    def __init__(self, capacity: int = CAPACITY) -> None:
+        self._capacity = capacity
+        self._until: dict[str, float] = {}
+        self._ends: list[tuple[float, str]] = []
+        self._endless: OrderedDict[str, None] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._until) + len(self._endless)
+
+    def seen(self, session_uuid: str) -> bool:
+        """Whether this token has been used."""
+        return session_uuid in self._until or session_uuid in self._endless
+
+    def use(self, session_uuid: str, *, until: float | None, now: float) -> bool:
+        """Use a token, in one step: true if it had not been used before.
+
+        Args:
+            session_uuid: the token's.
+            until: when the token can no longer be good, clock skew included; ``None``: never.
+            now: on the same clock.
+        """
+        self._forget(now)
+        if self.seen(session_uuid):
+            return False
+        if until is None:
+            self._endless[session_uuid] = None
+        else:
+            self._until[session_uuid] = until
+            heapq.heappush(self._ends, (until, session_uuid))
+        while len(self) > self._capacity:
+            if self._endless:
+                self._endless.popitem(last=False)
+            else:
+                del self._until[heapq.heappop(self._ends)[1]]
+        return True
+
+    def _forget(self, now: float) -> None:
+        while self._ends and self._ends[0][0] < now:
+            del self._until[heapq.heappop(self._ends)[1]]
