@@ -137,6 +137,12 @@ class ServerConfig:
     drain_timeout_s: float = attrs.field(default=60.0, validator=_at_least(0))
     max_connections: int = attrs.field(default=20000, validator=_at_least(1))
 
+    @property
+    def public_origin(self) -> str:
+        """The web origin of ``public_url``; empty without one."""
+        parts = urlsplit(self.public_url)
+        return normalise_origin(f"{parts.scheme}://{parts.netloc}") if self.public_url else ""
+
 
 @attrs.frozen(kw_only=True)
 class TlsConfig:

@@ -1,0 +1,105 @@
+"""The admin site: health, the sessions, ending them. Never reachable through the public listener.
+
+It asks for no login: it belongs on loopback, a management network or a unix socket. Against web pages that aim an
+operator's browser at it, it takes no request with an ``Origin``, and none for a host name (DNS rebinding).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from collections.abc import Callable
+
+import attrs
+
+from . import errors
+from .errors import ConsoleError
+from .http import Request, Response
+from .logger import get_logger
+from .registry import SessionRegistry
+from .session import Session
+
+log = get_logger("trio_cpvm.admin")
+
+
+@attrs.define(eq=False, kw_only=True)
+class AdminSite:
+    """Answers operators.
+
+    Attributes:
+        registry: the running sessions.
+        start_drain: begins the daemon's orderly end.
+    """
+
+    registry: SessionRegistry
+    start_drain: Callable[[], None]
+
+    async def answer(self, request: Request, client: str) -> Response:
+        """Answer one request of an operator.
+
+        Raises:
+            ConsoleError: it is refused.
+        """
+        if request.header("origin") is not None or not _names_an_address(request.header("host")):
+            raise ConsoleError(errors.ORIGIN_REFUSED, "the admin listener answers no web pages")
+        match request.method, request.path.split("/")[1:]:
+            case (("GET" | "HEAD"), ["healthz"]):
+                return Response(status=200, body=b"ok\n")
+            case (("GET" | "HEAD"), ["readyz"]):
+                if self.registry.draining:
+                    raise ConsoleError(errors.DRAINING)
+                return Response(status=200, body=b"ready\n")
+            case (("GET" | "HEAD"), ["sessions"]):
+                return _json({"sessions": [describe(session) for session in self.registry]})
+            case "POST", ["sessions", session_id, "kill"]:
+                return self._kill(session_id, client)
+            case "POST", ["drain"]:
+                log.warning("drain asked for", client=client)
+                self.start_drain()
+                return _json({"draining": True, "sessions": len(self.registry)})
+            case _, ["healthz"] | ["readyz"] | ["sessions"] | ["sessions", _, "kill"] | ["drain"]:
+                raise ConsoleError(errors.METHOD_NOT_ALLOWED, request.method[:16])
+        raise ConsoleError(errors.NOT_FOUND)
+
+    def _kill(self, session_id: str, client: str) -> Response:
+        session = self.registry.get(session_id)
+        if session is None:
+            raise ConsoleError(errors.NOT_FOUND, "no such session")
+        log.warning("session kill asked for", session=session.id, client=client)
+        session.end(errors.KILLED)
+        return _json({"killed": session.id})
+
+
+def describe(session: Session) -> dict[str, str | int | float | bool]:
+    """A running session for operators; nothing secret."""
+    established = session.established
+    return {
+        "id": session.id,
+        "phase": str(session.phase),
+        "client": session.client,
+        "vm": session.target.vm_id,
+        "name": established.name if established is not None else session.target.name,
+        "host": session.target.address,
+        "security": established.security if established is not None else "",
+        "age_s": round(session.age_s, 1),
+        "bytes_up": session.bytes_up,
+        "bytes_down": session.bytes_down,
+    }
+
+
+def _names_an_address(host: str | None) -> bool:
+    """Whether a Host header is an IP address or ``localhost``, so that no web page's own name leads here."""
+    if host is None:  # HTTP/1.0: no browser
+        return True
+    name = host.rpartition(":")[0] if not host.endswith("]") and ":" in host else host
+    if name.lower() == "localhost":
+        return True
+    try:
+        ipaddress.ip_address(name.strip("[]"))
+    except ValueError:
+        return False
+    return True
+
+
+def _json(value: object) -> Response:
+    return Response(status=200, body=json.dumps(value).encode() + b"\n", content_type="application/json")

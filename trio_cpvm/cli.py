@@ -1,0 +1,302 @@
+"""The command line. Reads files and arguments, starts what they ask for, turns faults into exit codes.
+
+Exit codes: 0 done or stopped, 1 fault, 2 bad usage or configuration.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+import attrs
+import click
+import trio
+
+from . import __version__
+from .admin_client import AdminClient, AdminUnreachable
+from .config import Config, LogConfig, TcpAddress, load_config, parse_listen_address
+from .errors import BadConfiguration
+from .links import base_url, console_url
+from .logs import configure_logging
+from .models import ConsoleTarget, Secret
+from .token import TokenInvalid, TokenKey, mint_token, new_session_uuid, open_token, read_key_file, write_key_file
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+EXIT_FAULT = 1
+EXIT_BAD_CONFIGURATION = 2
+
+config_option = click.option(
+    "--config", "config_path", required=True, type=click.Path(path_type=Path), help="Configuration file (TOML)."
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="trio-cpvm")
+def main() -> None:
+    """A console proxy: virtual machines' VNC screens in the browser."""
+
+
+@contextmanager
+def _faults_as_exit_codes() -> Iterator[None]:
+    try:
+        yield
+    except* BadConfiguration as group:
+        for error in _leaves(group):
+            click.echo(f"trio-cpvm: {error}", err=True)
+        sys.exit(EXIT_BAD_CONFIGURATION)
+    except* AdminUnreachable as group:
+        for error in _leaves(group):
+            click.echo(f"trio-cpvm: {error}", err=True)
+        sys.exit(EXIT_FAULT)
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for exc in group.exceptions:
+        if isinstance(exc, BaseExceptionGroup):
+            yield from _leaves(exc)
+        else:
+            yield exc
+
+
+def _command(function: Callable[P, R]) -> Callable[P, R]:
+    """A command whose faults become exit codes."""
+
+    @wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        with _faults_as_exit_codes():
+            return function(*args, **kwargs)
+        raise AssertionError("unreachable")
+
+    return run
+
+
+@main.command()
+@config_option
+@_command
+def serve(config_path: Path) -> None:
+    """Run the proxy. SIGTERM drains it, SIGINT or a second SIGTERM stops it."""
+    from .server import run_daemon
+
+    config = load_config(config_path)
+    configure_logging(config.log)
+    trio.run(run_daemon, config)
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@_command
+def check_config(file: Path) -> None:
+    """Check a configuration FILE and the key files it names."""
+    config = load_config(file)
+    for path in config.token.key_files:
+        click.echo(f"{path}: token key {read_key_file(path).fingerprint}")
+    click.echo(f"{file}: ok")
+
+
+@main.command()
+@click.option("--output", type=click.Path(path_type=Path), default=Path("token-key.json"), show_default=True)
+@_command
+def keygen(output: Path) -> None:
+    """Make a new token key file that only you may read."""
+    key = TokenKey.generate()
+    try:
+        write_key_file(output, key)
+    except OSError as exc:
+        raise BadConfiguration(f"{output}: {exc.strerror or exc}") from exc
+    click.echo(f"{output}: token key {key.fingerprint}", err=True)
+
+
+def _read_password(file: str | None) -> Secret | None:
+    """The password is the file's first line, so that an editor's newline does no harm."""
+    if file is None:
+        return None
+    try:
+        text = sys.stdin.readline() if file == "-" else Path(file).read_text("utf-8").split("\n", 1)[0]
+    except (OSError, UnicodeDecodeError) as exc:
+        raise BadConfiguration(f"{file}: {getattr(exc, 'strerror', None) or exc}") from exc
+    return Secret(text.rstrip("\r\n"))
+
+
+@main.command()
+@config_option
+@click.option("--host", default="", help="The VNC server's name or address.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Its TCP port.")
+@click.option("--password-file", help="File with the VNC password on its first line; - reads standard input.")
+@click.option("--vm-id", default="", help="The machine's id; second viewers are told by it.")
+@click.option("--name", default="", help="What the page calls the machine.")
+@click.option(
+    "--ttl-s", type=click.FloatRange(min=0), default=120.0, show_default=True, help="Seconds to live; 0: no end."
+)
+@click.option("--source-ip", default="", help="The only browser address that may use the token.")
+@click.option("--extra", default="", help="Extra security token that the URL has to carry.")
+@click.option("--view-only", is_flag=True, help="The user may look, and no more.")
+@click.option("--reusable", is_flag=True, help="May be used more than once.")
+@click.option("--tunnel-url", default="", help="XenServer's console URL.")
+@click.option("--tunnel-session", default="", help="XenServer's session reference.")
+@click.option("--websocket-url", default="", help="A host that speaks RFB over WebSocket.")
+@_command
+def mint(
+    config_path: Path,
+    host: str,
+    port: int,
+    password_file: str | None,
+    vm_id: str,
+    name: str,
+    ttl_s: float,
+    source_ip: str,
+    extra: str,
+    view_only: bool,
+    reusable: bool,
+    tunnel_url: str,
+    tunnel_session: str,
+    websocket_url: str,
+) -> None:
+    """Print a URL that opens one machine's console."""
+    if not (websocket_url or tunnel_url) and not (host and port):
+        raise click.UsageError("--host and --port are needed")
+    if view_only:
+        raise click.UsageError("--view-only: this version does not enforce that yet, so it mints no such token")
+    config = load_config(config_path)
+    key = read_key_file(config.token.key_files[0])
+    target = ConsoleTarget(
+        host=host,
+        port=port,
+        password=_read_password(password_file),
+        vm_id=vm_id,
+        name=name,
+        tunnel_url=tunnel_url,
+        tunnel_session=Secret(tunnel_session) if tunnel_session else None,
+        websocket_url=websocket_url,
+        source_ip=source_ip,
+        session_uuid="" if reusable else new_session_uuid(),
+        extra_token=Secret(extra) if extra else None,
+        not_after=round(time.time() + ttl_s, 3) if ttl_s else None,
+        view_only=view_only,
+    )
+    click.echo(console_url(base_url(config), mint_token(target, key), extra))
+
+
+@main.group()
+def token() -> None:
+    """Look into tokens."""
+
+
+@token.command("decode")
+@config_option
+@click.option("--show-secrets", is_flag=True, help="Print passwords and tickets as they are.")
+@click.argument("spelled", metavar="[TOKEN|-]", default="-")
+@_command
+def decode(config_path: Path, show_secrets: bool, spelled: str) -> None:
+    """Print the fields of a TOKEN, or of the whole URL around it; - or nothing reads standard input."""
+    config = load_config(config_path)
+    text = (sys.stdin.readline() if spelled == "-" else spelled).strip()
+    if "token=" in text:
+        text = text.split("token=", 1)[1].split("&", 1)[0]
+    keys = [read_key_file(path) for path in config.token.key_files]
+    try:
+        target = open_token(text, keys, accept_legacy_cbc=config.token.accept_legacy_cbc)
+    except TokenInvalid as exc:
+        click.echo(f"trio-cpvm: not a valid token: {exc}", err=True)
+        sys.exit(EXIT_FAULT)
+    for field in attrs.fields(ConsoleTarget):
+        value = getattr(target, field.name)
+        if value in (None, "", False):
+            continue
+        shown = value.reveal() if show_secrets and isinstance(value, Secret) else str(value)
+        if field.name == "not_after":
+            left = target.not_after - time.time() if target.not_after is not None else 0
+            moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(value))
+            shown = f"{moment} ({f'{left:.0f} s left' if left > 0 else f'expired {-left:.0f} s ago'})"
+        click.echo(f"{field.name:>16}  {json.dumps(shown, ensure_ascii=False)[1:-1]}")
+
+
+@main.command()
+@click.option("--listen", default="127.0.0.1:8080", show_default=True, help="Where the proxy listens.")
+@click.option("--vnc", metavar="HOST:PORT", help="A VNC server of yours, in place of the embedded one.")
+@click.option("--password-file", help="File with its password; - reads standard input.")
+@_command
+def demo(listen: str, vnc: str | None, password_file: str | None) -> None:
+    """Start a VNC server and the proxy, and print the URL to open."""
+    from .demo import run_demo
+
+    try:
+        address = parse_listen_address(listen)
+    except ValueError as exc:
+        raise click.UsageError(f"--listen {listen}: {exc}") from None
+    try:
+        host = parse_listen_address(vnc) if vnc is not None else None
+    except ValueError:
+        raise click.UsageError(f"--vnc {vnc}: expected HOST:PORT") from None
+    if not isinstance(address, TcpAddress) or not (host is None or isinstance(host, TcpAddress)):
+        raise click.UsageError("--listen and --vnc take HOST:PORT")
+    if password_file is not None and host is None:
+        raise click.UsageError("--password-file goes with --vnc")
+    configure_logging(LogConfig())
+    trio.run(run_demo, address, host, _read_password(password_file))
+
+
+@main.group()
+@click.option("--config", "config_path", type=click.Path(path_type=Path), help="Configuration, for its admin.listen.")
+@click.option("--admin", metavar="ADDRESS", help="The admin listener itself: host:port or unix:/path.")
+@click.pass_context
+def sessions(context: click.Context, config_path: Path | None, admin: str | None) -> None:
+    """Look at, end and drain the sessions of a running daemon."""
+    with _faults_as_exit_codes():
+        if admin is not None:
+            try:
+                address = parse_listen_address(admin)
+            except ValueError as exc:
+                raise click.UsageError(f"--admin {admin}: {exc}") from None
+        else:
+            address = (load_config(config_path) if config_path is not None else Config()).admin.listen
+        context.obj = AdminClient(address)
+
+
+@sessions.command("list")
+@click.pass_obj
+@_command
+def list_sessions(client: AdminClient) -> None:
+    """List the running sessions."""
+    columns = ("id", "phase", "client", "vm", "name", "host", "security", "age_s", "bytes_up", "bytes_down")
+    rows = [[str(session.get(column, "")) for column in columns] for session in client.sessions()]
+    widths = [max(len(row[i]) for row in [*rows, list(columns)]) for i in range(len(columns))]
+    for row in [list(columns), *rows]:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+@sessions.command()
+@click.argument("session_ids", metavar="ID...", nargs=-1, required=True)
+@click.pass_obj
+@_command
+def kill(client: AdminClient, session_ids: tuple[str, ...]) -> None:
+    """End sessions by their ids."""
+    missing = [session_id for session_id in session_ids if not client.kill(session_id)]
+    for session_id in missing:
+        click.echo(f"trio-cpvm: no session {session_id}", err=True)
+    if missing:
+        sys.exit(EXIT_FAULT)
+
+
+@sessions.command()
+@click.pass_obj
+@_command
+def drain(client: AdminClient) -> None:
+    """Let the daemon end: no new sessions, the running ones may finish."""
+    click.echo(f"draining; {client.drain()} sessions are running")
+
+
+@main.command()
+@_command
+def repl() -> None:
+    """A trio REPL: top-level await, with the package's names and doubles in reach."""
+    from .repl import run_repl
+
+    run_repl()

@@ -1,0 +1,77 @@
+"""The error boundary: one connection in, and whatever happens, nothing comes out.
+
+A listener's nursery must never see what a peer caused. Peers that vanish are not worth a line; anything else that
+arrives here is a bug and is logged as one.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import Protocol
+
+import attrs
+import trio
+
+from .gate import normal_address
+from .http import Request, Response
+from .http_io import TakeOver, serve_http
+from .logger import get_logger
+
+log = get_logger("trio_cpvm.front")
+
+
+class AnswersClients(Protocol):
+    """A site: public or admin."""
+
+    async def answer(self, request: Request, client: str) -> Response | TakeOver:
+        """Answer one request of the client with that address."""
+        ...
+
+
+@attrs.define(eq=False, kw_only=True)
+class Front:
+    """Takes the connections of one kind of listener.
+
+    Attributes:
+        site: what answers.
+        head_timeout_s: seconds for a request head.
+        max_connections: open connections; further ones are closed at once.
+        connections: how many are open.
+    """
+
+    site: AnswersClients
+    head_timeout_s: float
+    max_connections: int
+    connections: int = 0
+
+    async def handle(self, stream: trio.abc.Stream) -> None:
+        """Serve one connection to its end and close it. Raises nothing but ``Cancelled``."""
+        if self.connections >= self.max_connections:
+            log.warning("connection refused", detail=f"server.max_connections = {self.max_connections}")
+            await trio.aclose_forcefully(stream)
+            return
+        self.connections += 1
+        try:
+            client = client_address(stream)
+
+            async def site(request: Request) -> Response | TakeOver:
+                return await self.site.answer(request, client)
+
+            await serve_http(stream, site, head_timeout_s=self.head_timeout_s)
+        except* (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError) as gone:
+            log.debug("connection lost", detail=str(gone.exceptions[0]))
+        except* Exception:
+            log.exception("internal error")
+        finally:
+            self.connections -= 1
+            await trio.aclose_forcefully(stream)
+
+
+def client_address(stream: trio.abc.Stream) -> str:
+    """The peer's IP address, an IPv4-mapped one as IPv4; ``local`` for unix sockets and streams in memory."""
+    if not isinstance(stream, trio.SocketStream) or stream.socket.family not in (socket.AF_INET, socket.AF_INET6):
+        return "local"
+    try:
+        return normal_address(stream.socket.getpeername()[0].partition("%")[0])
+    except (OSError, ValueError):  # it went away in the meantime
+        return "unknown"

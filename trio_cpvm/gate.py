@@ -1,0 +1,98 @@
+"""The gate: may this request have this console? Token, source address, extra token, single use, in that order.
+
+Source of the order: CloudStack ``ConsoleProxy.java``. The same checks answer for the page, for ``/novnc/status`` and,
+with the token used up at the end, for the WebSocket. Every refusal is a ``ConsoleError``.
+"""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import time
+from collections.abc import Callable
+
+import attrs
+
+from . import errors
+from .errors import ConsoleError
+from .http import Request
+from .models import ConsoleTarget
+from .token import TokenReader
+from .token.used import UsedTokens
+
+
+@attrs.define(eq=False, kw_only=True)
+class Gate:
+    """Decides about requests.
+
+    Attributes:
+        tokens: opens tokens.
+        check_source_ip: the browser's address must be the token's ``sourceIP``.
+        single_use: tokens with a ``sessionUuid`` open one console.
+        now: the time of day, in seconds since the epoch.
+    """
+
+    tokens: TokenReader
+    check_source_ip: bool = False
+    single_use: bool = True
+    now: Callable[[], float] = time.time
+    _used: UsedTokens = attrs.field(factory=UsedTokens, init=False)
+
+    def look(self, request: Request, client: str) -> ConsoleTarget:
+        """Check a request without using up its token.
+
+        Args:
+            request: with ``token`` and perhaps ``extra`` in its query.
+            client: the browser's address.
+
+        Raises:
+            ConsoleError: why not.
+        """
+        target = self.tokens.read(request.raw_parameter("token"), now=self.now())
+        if target.view_only:
+            raise ConsoleError(errors.TOKEN_INVALID, "viewOnly: this version cannot enforce that, so it opens no console")
+        if self.check_source_ip and not same_address(target.source_ip, client):
+            raise ConsoleError(errors.SOURCE_IP_MISMATCH, f"the token is for {target.source_ip or 'no address'}")
+        if target.extra_token is not None and not _same_extra(target.extra_token.reveal(), request):
+            raise ConsoleError(errors.EXTRA_TOKEN_MISMATCH)
+        if self.single_use and target.session_uuid and self._used.seen(target.session_uuid):
+            raise ConsoleError(errors.TOKEN_USED)
+        return target
+
+    def use_up(self, target: ConsoleTarget) -> None:
+        """Use up a token that ``look`` has let pass; nothing may be awaited in between.
+
+        Raises:
+            ConsoleError: ``token-used``.
+        """
+        if not (self.single_use and target.session_uuid):
+            return
+        until = None if target.not_after is None else target.not_after + self.tokens.clock_skew_s
+        if not self._used.use(target.session_uuid, until=until, now=self.now()):
+            raise ConsoleError(errors.TOKEN_USED)
+
+
+def same_address(one: str, other: str) -> bool:
+    """Whether two texts name the same IP address, an IPv4-mapped IPv6 address being its IPv4 address."""
+    try:
+        return normal_address(one) == normal_address(other)
+    except ValueError:
+        return False
+
+
+def normal_address(text: str) -> str:
+    """One spelling for each IP address.
+
+    Raises:
+        ValueError: it is none.
+    """
+    address = ipaddress.ip_address(text)
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return str(mapped or address)
+
+
+def _same_extra(expected: str, request: Request) -> bool:
+    """Compare in constant time; the URL may carry it raw or percent-encoded."""
+    raw = hmac.compare_digest(expected.encode(), (request.raw_parameter("extra") or "").encode())
+    decoded = hmac.compare_digest(expected.encode(), (request.parameter("extra") or "").encode())
+    return raw or decoded

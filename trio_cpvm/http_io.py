@@ -1,0 +1,121 @@
+"""HTTP on a stream: requests in, answers out, each wait with a deadline. What is answered is the site's business."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from email.utils import formatdate
+from typing import TypeAlias
+
+import attrs
+import trio
+
+from . import errors
+from .errors import ConsoleError
+from .http import Door, Request, Response
+from .http.upgrade import error_response
+from .logger import get_logger
+
+log = get_logger("trio_cpvm.http")
+
+RECEIVE_BYTES = 16384
+#: An answer goes out in pieces of this size, each of which has to be taken in ``SEND_TIMEOUT_S`` seconds.
+SEND_BYTES = 65536
+SEND_TIMEOUT_S = 30.0
+#: After a refusal the rest of what the peer sends is read for a moment, so that it sees the answer and not a reset.
+LINGER_S = 1.0
+LINGER_BYTES = 1 << 20
+
+
+@attrs.frozen
+class TakeOver:
+    """An answer that is no HTTP: ``handler`` gets the bare connection, which nobody uses for HTTP afterwards."""
+
+    handler: Callable[[trio.abc.Stream], Awaitable[None]]
+
+
+#: What answers requests. May raise ``ConsoleError``, which is answered plainly.
+Site: TypeAlias = Callable[[Request], Awaitable[Response | TakeOver]]
+
+
+async def serve_http(stream: trio.abc.Stream, site: Site, *, head_timeout_s: float) -> None:
+    """Serve one connection until it ends. The stream stays the caller's to close.
+
+    Args:
+        stream: the connection.
+        site: what answers.
+        head_timeout_s: seconds for each request head to arrive, counted from the connection or the last answer.
+
+    Raises:
+        trio.BrokenResourceError: the peer is gone.
+        Exception: what ``site`` or a take-over handler raises, except ``ConsoleError``.
+    """
+    door = Door()
+    while True:
+        try:
+            request = await _next_request(stream, door, head_timeout_s)
+            if request is None:
+                return
+        except ConsoleError as error:
+            log.info("request refused", reason=error.reason.slug, detail=error.detail)
+            await _answer(stream, door, error_response(error, close=True))
+            await _linger(stream)
+            return
+        answer = await _ask(site, request)
+        if isinstance(answer, TakeOver):
+            if door.ahead:  # the WebSocket library would drop these bytes; no client sends any before the 101
+                detail = "bytes behind the upgrade request"
+                log.info("request refused", reason=errors.BAD_REQUEST.slug, detail=detail)
+                answer = error_response(ConsoleError(errors.BAD_REQUEST, detail), close=True)
+            else:
+                await answer.handler(stream)
+                return
+        log.debug("request", method=request.method, path=request.path, status=answer.status)
+        await _answer(stream, door, answer, head_only=request.method == "HEAD")
+        if not door.keeps_alive:
+            await _linger(stream)
+            return
+
+
+async def _ask(site: Site, request: Request) -> Response | TakeOver:
+    try:
+        return await site(request)
+    except ConsoleError as error:
+        return error_response(error)
+
+
+async def _next_request(stream: trio.abc.Stream, door: Door, timeout_s: float) -> Request | None:
+    """The next request; ``None`` if the peer closed, or said nothing in the time."""
+    with trio.move_on_after(timeout_s):
+        while (request := door.next_request()) is None:
+            data = await stream.receive_some(RECEIVE_BYTES)
+            if not data:
+                return None
+            door.receive(data)
+        return request
+    if door.idle:
+        return None
+    raise ConsoleError(errors.REQUEST_TIMEOUT, f"no whole request head within {timeout_s:g} s")
+
+
+async def _answer(stream: trio.abc.Stream, door: Door, response: Response, *, head_only: bool = False) -> None:
+    data = door.respond(response, date=formatdate(time.time(), usegmt=True), head_only=head_only)
+    view = memoryview(data)
+    for start in range(0, len(view), SEND_BYTES):
+        with trio.move_on_after(SEND_TIMEOUT_S) as scope:
+            await stream.send_all(view[start : start + SEND_BYTES])
+        if scope.cancelled_caught:
+            raise trio.BrokenResourceError("the browser does not read")
+
+
+async def _linger(stream: trio.abc.Stream) -> None:
+    """End our side and read the peer's rest for a moment: closing with unread bytes would reset the connection."""
+    if isinstance(stream, trio.abc.HalfCloseableStream):
+        await stream.send_eof()
+    left = LINGER_BYTES
+    with trio.move_on_after(LINGER_S):
+        while left > 0:
+            data = await stream.receive_some(RECEIVE_BYTES)
+            if not data:
+                return
+            left -= len(data)

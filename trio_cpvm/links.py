@@ -1,0 +1,31 @@
+"""The URL a user opens: public address and minted token put together."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+from .config import Config, TcpAddress
+from .errors import BadConfiguration
+from .models import format_address
+
+_ANY = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 -- compared with, not listened on
+
+
+def base_url(config: Config) -> str:
+    """What minted URLs start with: ``server.public_url``, or the first TCP listener.
+
+    Raises:
+        BadConfiguration: neither says where the proxy can be reached.
+    """
+    if config.server.public_url:
+        return config.server.public_url.rstrip("/")
+    for address in config.server.listen:
+        if isinstance(address, TcpAddress) and address.port:
+            return "http://" + format_address(_ANY.get(address.host, address.host), address.port)
+    raise BadConfiguration("server.public_url is needed: no listener has a fixed TCP port")
+
+
+def console_url(base: str, token: str, extra: str = "") -> str:
+    """The URL of a console page; token and extra token are percent-encoded."""
+    url = f"{base}/novnc?token={quote(token, safe='')}"
+    return f"{url}&extra={quote(extra, safe='')}" if extra else url

@@ -1,0 +1,52 @@
+"""What the daemon's log looks like: one line per event, for people or as JSON, on standard error."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TextIO
+
+import structlog
+
+from .config import LogConfig
+
+#: Loggers that would tell of every frame or packet below this level.
+_CHATTY = ("trio-websocket", "trio_websocket")
+
+
+def configure_logging(config: LogConfig, stream: TextIO | None = None) -> None:
+    """Send every log line of this process to ``stream`` (standard error) in the configured form.
+
+    Tracebacks never show the values of variables: those may be passwords.
+    """
+    stream = stream if stream is not None else sys.stderr
+    shared: list[structlog.typing.Processor] = [
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=config.format == "json"),
+    ]
+    if config.format == "json":
+        renderer: list[structlog.typing.Processor] = [
+            structlog.processors.format_exc_info,
+            structlog.processors.EventRenamer("event"),
+            structlog.processors.JSONRenderer(),
+        ]
+    else:
+        renderer = [
+            structlog.dev.ConsoleRenderer(
+                colors=stream.isatty(),
+                exception_formatter=structlog.dev.plain_traceback,
+                pad_event_to=18,
+            )
+        ]
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.ExtraAdder()],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *shared, *renderer],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(config.level.upper())
+    for name in _CHATTY:
+        logging.getLogger(name).setLevel(logging.WARNING)

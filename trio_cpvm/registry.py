@@ -1,0 +1,99 @@
+"""The sessions that run: how many, whose, of which machine; and who has to make room for whom.
+
+One object per daemon. It counts and ends sessions; it does not know how they work.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import trio
+
+from . import errors
+from .config import SessionConfig
+from .errors import ConsoleError
+from .session import Session
+
+
+class SessionRegistry:
+    """Every running session, and the rules about how many there may be.
+
+    Attributes:
+        draining: no new sessions are taken.
+    """
+
+    def __init__(self, config: SessionConfig) -> None:
+        self._config = config
+        self._sessions: dict[str, Session] = {}
+        self._per_client: Counter[str] = Counter()
+        self._viewers: dict[str, list[Session]] = {}
+        self._changed = trio.Event()
+        self.draining = False
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def __iter__(self) -> Iterator[Session]:
+        return iter(list(self._sessions.values()))
+
+    def get(self, session_id: str) -> Session | None:
+        """The running session of that id."""
+        return self._sessions.get(session_id)
+
+    def check_room(self, client: str, viewer_key: str) -> None:
+        """Whether another session of this client and machine may start.
+
+        Raises:
+            ConsoleError: ``draining`` or ``too-many-sessions``.
+        """
+        if self.draining:
+            raise ConsoleError(errors.DRAINING)
+        limits = self._config
+        if len(self) >= limits.max_sessions and not self._would_replace(viewer_key):
+            raise ConsoleError(errors.TOO_MANY_SESSIONS, f"session.max_sessions = {limits.max_sessions}")
+        if 0 < limits.max_sessions_per_client <= self._per_client[client] and not self._would_replace(viewer_key):
+            detail = f"session.max_sessions_per_client = {limits.max_sessions_per_client}"
+            raise ConsoleError(errors.TOO_MANY_SESSIONS, detail)
+        if limits.second_viewer == "refuse" and self._viewers.get(viewer_key):
+            raise ConsoleError(errors.TOO_MANY_SESSIONS, "the machine has a viewer; session.second_viewer = refuse")
+
+    @contextmanager
+    def running(self, session: Session) -> Iterator[None]:
+        """The session counts within the block; viewers it replaces are told at once."""
+        key = session.target.viewer_key
+        viewers = self._viewers.setdefault(key, [])
+        if self._config.second_viewer == "replace" and not session.target.needs_new_viewer:
+            for other in viewers:
+                if not other.target.needs_new_viewer:
+                    other.end(errors.REPLACED, f"by session {session.id} from {session.client}")
+        viewers.append(session)
+        self._sessions[session.id] = session
+        self._per_client[session.client] += 1
+        try:
+            yield
+        finally:
+            del self._sessions[session.id]
+            self._per_client[session.client] -= 1
+            self._per_client += Counter()  # drops the zeros
+            viewers.remove(session)
+            if not viewers and self._viewers.get(key) is viewers:
+                del self._viewers[key]
+            self._changed.set()
+            self._changed = trio.Event()
+
+    def end_all(self, reason: errors.Reason) -> int:
+        """End every running session; how many there were."""
+        sessions = list(self)
+        for session in sessions:
+            session.end(reason)
+        return len(sessions)
+
+    async def wait_empty(self) -> None:
+        """Wait until no session runs."""
+        while self._sessions:
+            await self._changed.wait()
+
+    def _would_replace(self, viewer_key: str) -> bool:
+        return self._config.second_viewer == "replace" and bool(self._viewers.get(viewer_key))

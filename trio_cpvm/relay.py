@@ -1,0 +1,131 @@
+"""The relay: two copy tasks between browser and host, until somebody ends it.
+
+Knows streams and time, nothing of RFB but whether bytes are the user's input, and nothing of who is allowed what.
+One buffer is in flight per direction; a peer that does not read stops the other one's reader, and nothing grows.
+"""
+
+from __future__ import annotations
+
+import math
+
+import trio
+
+from . import errors
+from .errors import Reason
+from .rfb.input_watcher import InputWatcher
+from .websocket import WebSocketStream
+
+#: What is read from a host at once, and so the largest message a browser gets.
+READ_BYTES = 65536
+#: How long a message that is on its way may take to leave once the session has ended, in seconds.
+FLUSH_S = 1.0
+
+
+class Relay:
+    """Carries bytes both ways and counts them.
+
+    Attributes:
+        bytes_up: payload bytes from browser to host.
+        bytes_down: payload bytes from host to browser.
+        reason: why it ended; ``None`` while it runs. The first one counts.
+        detail: what exactly happened, for the log.
+    """
+
+    def __init__(self, browser: WebSocketStream, server: trio.abc.Stream) -> None:
+        self._browser = browser
+        self._server = server
+        self._watcher = InputWatcher()
+        self._ended = trio.Event()
+        self._reads: set[trio.CancelScope] = set()
+        self._idle = trio.CancelScope()
+        self._idle_timeout_s = math.inf
+        self.bytes_up = 0
+        self.bytes_down = 0
+        self.reason: Reason | None = None
+        self.detail = ""
+
+    def end(self, reason: Reason, detail: str = "") -> None:
+        """End the relay: reads stop at once, messages on their way get ``FLUSH_S`` seconds. The first call counts."""
+        if self.reason is not None:
+            return
+        self.reason, self.detail = reason, detail
+        self._ended.set()
+        for scope in self._reads:
+            scope.cancel()
+
+    async def run(
+        self,
+        *,
+        idle_timeout_s: float = math.inf,
+        deadline: float = math.inf,
+        from_browser: bytes = b"",
+        from_server: bytes = b"",
+    ) -> None:
+        """Copy until the end; ``reason`` says why.
+
+        Args:
+            idle_timeout_s: seconds without input of the user's hands; infinity for no limit.
+            deadline: of the session's lifetime, on trio's clock.
+            from_browser: bytes that came in before and belong to the host.
+            from_server: likewise, to the browser.
+        """
+        self._idle_timeout_s = idle_timeout_s
+        self._idle.deadline = trio.current_time() + idle_timeout_s
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._copy_up, from_browser)
+            nursery.start_soon(self._copy_down, from_server)
+            with trio.CancelScope(deadline=deadline) as lifetime, self._idle:
+                await self._ended.wait()
+            if lifetime.cancelled_caught:
+                self.end(errors.LIFETIME_REACHED)
+            elif self._idle.cancelled_caught:
+                self.end(errors.IDLE_TIMEOUT, f"no input for {idle_timeout_s:g} s")
+            nursery.cancel_scope.deadline = trio.current_time() + FLUSH_S
+
+    async def _copy_up(self, data: bytes | bytearray) -> None:
+        while self.reason is None:
+            if data:
+                if self._watcher.feed(data):
+                    self._idle.deadline = trio.current_time() + self._idle_timeout_s
+                try:
+                    await self._server.send_all(data)
+                except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
+                    self.end(errors.CLOSED_BY_GUEST, _words(exc, "the connection broke"))
+                    return
+                self.bytes_up += len(data)
+            data = await self._read(self._browser)
+            if not data:
+                reason = errors.CLIENT_PROTOCOL if self._browser.violation else errors.CLOSED_BY_USER
+                self.end(reason, f"the browser {self._browser.ended_by}")
+
+    async def _copy_down(self, data: bytes | bytearray) -> None:
+        while self.reason is None:
+            if data:
+                try:
+                    await self._browser.send_all(data)
+                except (trio.BrokenResourceError, trio.ClosedResourceError):
+                    self.end(errors.CLOSED_BY_USER, f"the browser {self._browser.ended_by or 'is gone'}")
+                    return
+                self.bytes_down += len(data)
+            try:
+                data = await self._read(self._server)
+            except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
+                self.end(errors.CLOSED_BY_GUEST, _words(exc, "the connection broke"))
+                return
+            if not data:
+                self.end(errors.CLOSED_BY_GUEST, "the host closed the connection")
+
+    async def _read(self, stream: trio.abc.Stream) -> bytes | bytearray:
+        """Read, unless the relay ends meanwhile: only reads are cancelled, so that no message is torn."""
+        with trio.CancelScope() as scope:
+            self._reads.add(scope)
+            try:
+                return await stream.receive_some(READ_BYTES)
+            finally:
+                self._reads.discard(scope)
+        return b""
+
+
+def _words(exc: BaseException, otherwise: str) -> str:
+    cause = exc.__cause__
+    return (cause.strerror if isinstance(cause, OSError) else None) or otherwise

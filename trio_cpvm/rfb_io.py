@@ -1,0 +1,129 @@
+"""Carries out an RFB handshake on two streams: reads both peers, obeys the machine's commands, keeps the time.
+
+What the handshake says is the business of ``rfb.handshake``; how the server's stream comes about, the caller's.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeAlias
+
+import trio
+
+from . import errors
+from .errors import ConsoleError, Side
+from .rfb.commands import Command, Established, Failed, SendToClient, SendToServer
+from .rfb.handshake import Handshake
+
+#: How a session gets its stream to the VNC server. Raises ``ConsoleError`` where it does not.
+Connect: TypeAlias = Callable[[], Awaitable[trio.abc.Stream]]
+#: Sees every command before it is carried out; for the REPL and for tests.
+Observer: TypeAlias = Callable[[Command], None]
+
+RECEIVE_BYTES = 4096
+#: How long a browser may take to hear why there is no console, in seconds.
+REFUSAL_GRACE_S = 2.0
+
+
+class HandshakeDriver:
+    """One handshake on two streams.
+
+    Args:
+        shake: the machine, not started yet.
+        browser: the browser's stream; stays the caller's.
+        observe: sees every command.
+
+    Attributes:
+        server: the server's stream once there is one; the caller's to close, whatever the outcome.
+    """
+
+    def __init__(self, shake: Handshake, browser: trio.abc.Stream, observe: Observer | None = None) -> None:
+        self._shake = shake
+        self._browser = browser
+        self._observe = observe
+        self.server: trio.abc.Stream | None = None
+        self._queue: deque[Command] = deque()
+        self._obeying = trio.Lock()
+        self._result: Established | Failed | None = None
+
+    async def run(self, connect: Connect, *, timeout_s: float) -> Established | Failed:
+        """Connect to the server and run the handshake to its end.
+
+        Both peers are read all the time, so that a browser that goes away ends the attempt at once. Where the time is
+        up, the browser is still told why, within ``REFUSAL_GRACE_S``.
+
+        Args:
+            connect: gives the server's stream.
+            timeout_s: seconds for all of it.
+        """
+        with trio.move_on_after(timeout_s):
+            await self._run_until_done(connect)
+        if self._result is None:
+            await self._tell_timeout(timeout_s)
+        return self._result or Failed(self._timeout_error(timeout_s))
+
+    async def _run_until_done(self, connect: Connect) -> None:
+        async with trio.open_nursery() as nursery:
+            self._queue.extend(self._shake.start())
+            nursery.start_soon(self._pump, self._browser, Side.DOWNSTREAM, nursery.cancel_scope)
+            try:
+                self.server = await connect()
+            except ConsoleError as error:
+                self._queue.extend(self._shake.abort(error))
+            else:
+                nursery.start_soon(self._pump, self.server, Side.UPSTREAM, nursery.cancel_scope)
+            await self._obey(nursery.cancel_scope)
+
+    async def _tell_timeout(self, timeout_s: float) -> None:
+        with trio.move_on_after(REFUSAL_GRACE_S):
+            async with trio.open_nursery() as nursery:
+                self._queue.extend(self._shake.abort(self._timeout_error(timeout_s)))
+                nursery.start_soon(self._pump, self._browser, Side.DOWNSTREAM, nursery.cancel_scope)
+
+    def _timeout_error(self, timeout_s: float) -> ConsoleError:
+        waiting = self._shake.waiting_for_what
+        if self._shake.waiting_for is Side.DOWNSTREAM:
+            return ConsoleError(errors.CLIENT_TIMEOUT, f"no {waiting} within {timeout_s:g} s")
+        return ConsoleError(errors.UPSTREAM_TIMEOUT, f"still waiting for {waiting} after {timeout_s:g} s")
+
+    async def _pump(self, stream: trio.abc.Stream, side: Side, scope: trio.CancelScope) -> None:
+        """Feed the machine with one peer's bytes; between receiving and feeding nothing can be lost."""
+        while not self._shake.done:
+            await self._obey(scope)
+            data: bytes | bytearray
+            try:
+                data = await stream.receive_some(RECEIVE_BYTES)
+            except trio.BrokenResourceError:
+                data = b""
+            self._queue.extend(self._fed(side, data))
+            if not data:
+                break
+        await self._obey(scope)
+
+    def _fed(self, side: Side, data: bytes | bytearray) -> Iterable[Command]:
+        if side is Side.UPSTREAM:
+            return self._shake.receive_from_server(data) if data else self._shake.server_closed()
+        return self._shake.receive_from_client(data) if data else self._shake.client_closed()
+
+    async def _obey(self, scope: trio.CancelScope) -> None:
+        """Carry out what the machine has asked for, in its order, one task at a time."""
+        async with self._obeying:
+            while self._queue and self._result is None:
+                command = self._queue.popleft()
+                if self._observe is not None:
+                    self._observe(command)
+                match command:
+                    case SendToClient(data):
+                        await self._send(self._browser, data, self._shake.client_closed)
+                    case SendToServer(data) if self.server is not None:
+                        await self._send(self.server, data, self._shake.server_closed)
+                    case Established() | Failed():
+                        self._result = command
+                        scope.cancel()
+
+    async def _send(self, stream: trio.abc.Stream, data: bytes, on_gone: Callable[[], list[Command]]) -> None:
+        try:
+            await stream.send_all(data)
+        except trio.BrokenResourceError:
+            self._queue.extend(on_gone())

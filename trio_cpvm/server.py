@@ -1,0 +1,272 @@
+"""The daemon: listeners up, connections in, and an orderly end.
+
+Two nurseries, one in the other: listeners live in the inner one and can stop while connections in the outer one go on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import stat
+from collections.abc import AsyncIterator, Sequence
+from functools import partial
+from pathlib import Path
+
+import attrs
+import trio
+
+from . import errors
+from .admin import AdminSite
+from .config import Config, ListenAddress, TcpAddress, UnixAddress
+from .errors import BadConfiguration, ConsoleError
+from .front import Front
+from .gate import Gate
+from .logger import get_logger
+from .models import ConsoleTarget, format_address
+from .registry import SessionRegistry
+from .site import Dial, PublicSite
+from .static import PageFiles
+from .token import TokenReader, read_key_file
+from .upstream import dial_tcp
+
+log = get_logger("trio_cpvm.server")
+
+LISTEN_BACKLOG = 1024
+ADMIN_MAX_CONNECTIONS = 64
+#: How long ended sessions may take to tell their browsers, in seconds.
+GOODBYE_S = 5.0
+
+
+@attrs.frozen
+class Bound:
+    """Where a server listens in the end.
+
+    Attributes:
+        public: addresses of the public listeners, as URLs or ``unix:/path``.
+        admin: likewise, of the admin listener.
+    """
+
+    public: tuple[str, ...]
+    admin: tuple[str, ...]
+
+
+class Server:
+    """One daemon.
+
+    Args:
+        config: the configuration.
+        gate: decides about tokens; by default one with the configured key files.
+        dial: opens the way to a VNC server; by default TCP to allowed networks.
+
+    Raises:
+        BadConfiguration: a key file cannot be used, or the page is not built.
+    """
+
+    def __init__(self, config: Config, *, gate: Gate | None = None, dial: Dial | None = None) -> None:
+        self.config = config
+        self.registry = SessionRegistry(config.session)
+        self._drain_asked = trio.Event()
+        self._stop_asked = trio.Event()
+        public = PublicSite(
+            config=config,
+            gate=gate or make_gate(config),
+            registry=self.registry,
+            pages=PageFiles(frame_ancestors=config.server.allowed_origins),
+            dial=dial or partial(dial_target, config),
+        )
+        self.front = Front(
+            site=public,
+            head_timeout_s=config.server.head_timeout_s,
+            max_connections=config.server.max_connections,
+        )
+        self._admin_front = Front(
+            site=AdminSite(registry=self.registry, start_drain=self.drain),
+            head_timeout_s=config.server.head_timeout_s,
+            max_connections=ADMIN_MAX_CONNECTIONS,
+        )
+
+    def drain(self) -> None:
+        """Take no new sessions, let the running ones finish within ``drain_timeout_s``, then stop."""
+        self.registry.draining = True
+        self._drain_asked.set()
+
+    def stop(self) -> None:
+        """Stop now; the browsers are still told."""
+        self.drain()
+        self._stop_asked.set()
+
+    async def run(self, *, task_status: trio.TaskStatus[Bound] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until drained or stopped. Reports ``Bound`` once every listener is up.
+
+        The admin listener answers until the end, so that an operator can watch a drain.
+
+        Raises:
+            BadConfiguration: an address cannot be listened on.
+        """
+        async with contextlib.AsyncExitStack() as stack:
+            public = [await stack.enter_async_context(_open(a)) for a in self.config.server.listen]
+            admin = await stack.enter_async_context(_open(self.config.admin.listen))
+            async with trio.open_nursery() as connections:
+                accept_admin = partial(
+                    trio.serve_listeners, self._admin_front.handle, admin, handler_nursery=connections
+                )
+                connections.start_soon(accept_admin)
+                async with trio.open_nursery() as accepting:
+                    listeners = [listener for group in public for listener in group]
+                    accept = partial(trio.serve_listeners, self.front.handle, listeners, handler_nursery=connections)
+                    accepting.start_soon(accept)
+                    bound = Bound(_urls(listeners), _urls(admin))
+                    for url in bound.public:
+                        log.info("listening", url=url)
+                    for url in bound.admin:
+                        log.info("listening for operators", url=url)
+                    task_status.started(bound)
+                    await self._drain_asked.wait()
+                    accepting.cancel_scope.cancel()
+                for listener in listeners:
+                    await trio.aclose_forcefully(listener)
+                await self._finish_sessions()
+                connections.cancel_scope.cancel()
+        log.info("stopped")
+
+    async def _finish_sessions(self) -> None:
+        timeout_s = self.config.server.drain_timeout_s
+        if len(self.registry):
+            log.info("draining", sessions=len(self.registry), timeout_s=timeout_s)
+        with trio.move_on_after(timeout_s):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._cancel_on_stop, nursery.cancel_scope)
+                await self.registry.wait_empty()
+                nursery.cancel_scope.cancel()
+        ended = self.registry.end_all(errors.DRAINING)
+        if ended:
+            log.info("sessions ended", count=ended)
+        with trio.move_on_after(GOODBYE_S):
+            await self.registry.wait_empty()
+
+    async def _cancel_on_stop(self, scope: trio.CancelScope) -> None:
+        await self._stop_asked.wait()
+        scope.cancel()
+
+
+async def run_daemon(config: Config) -> None:
+    """Serve until a signal: SIGTERM drains, SIGINT or a second SIGTERM stops."""
+    server = Server(config)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(_obey_signals, server)
+        await server.run()
+        nursery.cancel_scope.cancel()
+
+
+async def _obey_signals(server: Server, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        task_status.started()
+        async for number in signals:
+            name = signal.Signals(number).name
+            if number == signal.SIGINT or server.registry.draining:
+                log.info("stopping", signal=name)
+                server.stop()
+            else:
+                log.info("drain asked for", signal=name)
+                server.drain()
+
+
+def make_gate(config: Config) -> Gate:
+    """A gate as the configuration says.
+
+    Raises:
+        BadConfiguration: a key file cannot be used.
+    """
+    keys = tuple(read_key_file(path) for path in config.token.key_files)
+    tokens = TokenReader(
+        keys=keys,
+        accept_legacy_cbc=config.token.accept_legacy_cbc,
+        require_expiry=config.token.require_expiry,
+        clock_skew_s=config.token.clock_skew_s,
+    )
+    return Gate(tokens=tokens, check_source_ip=config.session.check_source_ip, single_use=config.token.single_use)
+
+
+async def dial_target(config: Config, target: ConsoleTarget) -> trio.abc.Stream:
+    """Open the way to a console target, as the configuration allows.
+
+    Raises:
+        ConsoleError: it cannot be reached, must not be, or not by this version.
+    """
+    if target.websocket_url or target.tunnel_url:
+        way = "WebSocket hosts" if target.websocket_url else "XenServer tunnels"
+        raise ConsoleError(errors.UPSTREAM_PROTOCOL, f"this version does not reach {way}")
+    return await dial_tcp(
+        target.host,
+        target.port,
+        allowed=config.upstream.allowed_networks,
+        timeout_s=config.session.connect_timeout_s,
+    )
+
+
+@contextlib.asynccontextmanager
+async def _open(address: ListenAddress) -> AsyncIterator[list[trio.SocketListener]]:
+    """Listen within the block.
+
+    Raises:
+        BadConfiguration: naming the address and why not.
+    """
+    path = address.path if isinstance(address, UnixAddress) else None
+    try:
+        if isinstance(address, TcpAddress):
+            listeners = await trio.open_tcp_listeners(address.port, host=address.host or None, backlog=LISTEN_BACKLOG)
+        else:
+            listeners = [await _listen_unix(address.path)]
+    except OSError as exc:
+        raise BadConfiguration(f"cannot listen on {address}: {exc.strerror or exc}") from exc
+    try:
+        yield listeners
+    finally:
+        for listener in listeners:
+            await trio.aclose_forcefully(listener)
+        if path is not None:
+            _remove(path)
+
+
+async def _listen_unix(path: str) -> trio.SocketListener:
+    """Listen on a unix socket that only its owner and group may use; a dead one in its place is removed."""
+    with contextlib.suppress(FileNotFoundError):
+        if stat.S_ISSOCK(os.lstat(path).st_mode) and not await _answers(path):
+            _remove(path)
+    sock = trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    mask = os.umask(0o117)
+    try:
+        await sock.bind(path)
+        sock.listen(LISTEN_BACKLOG)
+    except BaseException:
+        sock.close()
+        raise
+    finally:
+        os.umask(mask)
+    return trio.SocketListener(sock)
+
+
+def _remove(path: str) -> None:
+    Path(path).unlink(missing_ok=True)
+
+
+async def _answers(path: str) -> bool:
+    try:
+        with trio.move_on_after(1):
+            await trio.aclose_forcefully(await trio.open_unix_socket(path))
+    except OSError:
+        return False
+    return True
+
+
+def _urls(listeners: Sequence[trio.SocketListener]) -> tuple[str, ...]:
+    names = []
+    for listener in listeners:
+        name = listener.socket.getsockname()
+        if listener.socket.family == socket.AF_UNIX:
+            names.append(f"unix:{name}")
+        else:
+            names.append("http://" + format_address(name[0], name[1]))
+    return tuple(names)

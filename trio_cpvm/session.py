@@ -1,0 +1,179 @@
+"""A session: one browser at one console, from the accepted WebSocket to the one line that says how it ended.
+
+Owns both streams' fate and all of the session's time limits. Does not know HTTP, tokens or other sessions.
+"""
+
+from __future__ import annotations
+
+import math
+import secrets
+
+import attrs
+import trio
+
+from . import errors
+from .config import SessionConfig, UpstreamConfig
+from .errors import ConsoleError, Phase, Reason
+from .logger import get_logger
+from .models import ConsoleTarget, SessionEnd
+from .relay import Relay
+from .rfb.commands import Established, Failed
+from .rfb.handshake import Handshake, HandshakeSettings
+from .rfb_io import Connect, HandshakeDriver
+from .websocket import WebSocketStream
+
+log = get_logger("trio_cpvm.session")
+
+#: How long a browser may take to answer a close frame, in seconds.
+CLOSE_S = 2.0
+
+
+@attrs.define(eq=False, kw_only=True)
+class Session:
+    """One console of one browser.
+
+    Attributes:
+        target: what the token says to open.
+        client: the browser's address, without port.
+        config: the time limits.
+        upstream: what is trusted of a host.
+        id: short and random, to find the session in log and lists.
+        phase: how far it has come.
+        established: what the handshake agreed on, once it has.
+        outcome: how it ended, once it has.
+    """
+
+    target: ConsoleTarget
+    client: str
+    config: SessionConfig = attrs.field(factory=SessionConfig)
+    upstream: UpstreamConfig = attrs.field(factory=UpstreamConfig)
+    id: str = attrs.field(factory=lambda: secrets.token_hex(4))
+    phase: Phase = Phase.CONNECT
+    established: Established | None = None
+    outcome: SessionEnd | None = None
+    _started_at: float = attrs.field(factory=trio.current_time, init=False)
+    _handshake_scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
+    _relay: Relay | None = attrs.field(default=None, init=False)
+    _ending: ConsoleError | None = attrs.field(default=None, init=False)
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since the start."""
+        return trio.current_time() - self._started_at
+
+    @property
+    def bytes_up(self) -> int:
+        """Payload bytes relayed from browser to host so far."""
+        return self._relay.bytes_up if self._relay is not None else 0
+
+    @property
+    def bytes_down(self) -> int:
+        """Payload bytes relayed from host to browser so far."""
+        return self._relay.bytes_down if self._relay is not None else 0
+
+    def end(self, reason: Reason, detail: str = "") -> None:
+        """End the session from outside; the browser is told the reason. The first reason counts."""
+        if self._ending is None:
+            self._ending = ConsoleError(reason, detail)
+        self._handshake_scope.cancel()
+        if self._relay is not None:
+            self._relay.end(reason, detail)
+
+    async def run(self, browser: WebSocketStream, connect: Connect) -> SessionEnd:
+        """Run the console to its end; both streams are closed afterwards, also when cancelled.
+
+        Args:
+            browser: the accepted WebSocket.
+            connect: gives the stream to the VNC server, or raises ``ConsoleError``.
+        """
+        bound = log.bind(session=self.id)
+        bound.info(
+            "session started",
+            client=self.client,
+            host=self.target.address,
+            vm=self.target.vm_id,
+            name=self.target.name,
+            view_only=self.target.view_only,
+        )
+        # what stands if the session is cancelled from outside without a reason: only a broken WebSocket does that
+        ended = ConsoleError(errors.CLIENT_PROTOCOL, "the WebSocket broke")
+        try:
+            ended = await self._console(browser, connect)
+        finally:
+            ended = self._ending or ended
+            self.outcome = SessionEnd(
+                reason=ended.reason,
+                detail=ended.detail,
+                bytes_up=self.bytes_up,
+                bytes_down=self.bytes_down,
+                duration_s=self.age_s,
+            )
+            bound.info(
+                "session ended",
+                reason=ended.reason.slug,
+                side=str(ended.reason.side),
+                phase=str(self.phase),
+                detail=ended.detail,
+                bytes_up=self.outcome.bytes_up,
+                bytes_down=self.outcome.bytes_down,
+                duration_s=round(self.outcome.duration_s, 3),
+            )
+        code = ended.reason.close_code or errors.INTERNAL_ERROR.close_code or 1011
+        await browser.close(code, f"{ended.reason.slug}: {ended.public_text}", within_s=CLOSE_S)
+        return self.outcome
+
+    async def _console(self, browser: WebSocketStream, connect: Connect) -> ConsoleError:
+        shake = Handshake(
+            HandshakeSettings(
+                password=self.target.password,
+                name=self.target.name,
+                allow_no_authentication=self.upstream.allow_no_authentication,
+            )
+        )
+        driver = HandshakeDriver(shake, browser)
+
+        async def connect_and_note() -> trio.abc.Stream:
+            stream = await connect()
+            self.phase = Phase.HANDSHAKE
+            return stream
+
+        result: Established | Failed | None = None
+        try:
+            with self._handshake_scope:
+                result = await driver.run(connect_and_note, timeout_s=self.config.handshake_timeout_s)
+            match result:
+                case Established() if self._ending is None and driver.server is not None:
+                    self.established = result
+                    self._log_open(result)
+                    return await self._relay_bytes(browser, driver.server, shake)
+                case Failed(error):
+                    return error
+                case _:
+                    return self._ending or ConsoleError(errors.INTERNAL_ERROR, "the handshake has no outcome")
+        finally:
+            if driver.server is not None:
+                await trio.aclose_forcefully(driver.server)
+
+    async def _relay_bytes(self, browser: WebSocketStream, server: trio.abc.Stream, shake: Handshake) -> ConsoleError:
+        self.phase = Phase.RELAY
+        relay = self._relay = Relay(browser, server)
+        from_server, from_browser = shake.take_leftovers()
+        await relay.run(
+            idle_timeout_s=self.config.idle_timeout_s or math.inf,
+            deadline=self._started_at + (self.config.lifetime_s or math.inf),
+            from_browser=from_browser,
+            from_server=from_server,
+        )
+        return ConsoleError(relay.reason or errors.INTERNAL_ERROR, relay.detail)
+
+    def _log_open(self, established: Established) -> None:
+        log.info(
+            "console open",
+            session=self.id,
+            name=established.name,
+            size=f"{established.width}x{established.height}",
+            rfb=established.server_version,
+            security=established.security,
+            transport="plain TCP",
+            after_s=round(self.age_s, 3),
+        )

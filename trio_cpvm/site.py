@@ -1,0 +1,134 @@
+"""The public site: which URL answers what. The table of design chapter 3, and nothing behind it.
+
+Knows requests, the gate and the registry; does not know sockets.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import TypeAlias
+
+import attrs
+import trio
+
+from . import errors
+from .config import Config
+from .errors import ConsoleError
+from .gate import Gate
+from .http import Request, Response, Upgrade, websocket_upgrade
+from .http.origin import origin_allowed
+from .http_io import TakeOver
+from .logger import get_logger
+from .models import ConsoleTarget
+from .registry import SessionRegistry
+from .session import Session
+from .static import ASSET_ROOT, PageFiles
+from .websocket import accept_websocket
+
+log = get_logger("trio_cpvm.site")
+
+#: Opens the way to a console target. Raises ``ConsoleError`` where it cannot.
+Dial: TypeAlias = Callable[[ConsoleTarget], Awaitable[trio.abc.Stream]]
+
+PAGE_PATHS = frozenset({"/novnc", "/novnc/", "/resource/noVNC/vnc.html"})
+STATUS_PATH = "/novnc/status"
+WEBSOCKET_PATH = "/websockify"
+
+
+@attrs.define(eq=False, kw_only=True)
+class PublicSite:
+    """Answers browsers.
+
+    Attributes:
+        config: the whole configuration.
+        gate: decides about tokens.
+        registry: the running sessions.
+        pages: the page and its files.
+        dial: opens the way to a VNC server.
+    """
+
+    config: Config
+    gate: Gate
+    registry: SessionRegistry
+    pages: PageFiles
+    dial: Dial
+
+    async def answer(self, request: Request, client: str) -> Response | TakeOver:
+        """Answer one request.
+
+        Args:
+            request: what was asked.
+            client: the browser's address.
+
+        Raises:
+            ConsoleError: the WebSocket is refused; other refusals are pages already.
+        """
+        if request.path == WEBSOCKET_PATH:
+            return self._open_console(request, client)
+        try:
+            return self._page_or_file(request, client)
+        except ConsoleError as error:
+            log.info("page refused", client=client, reason=error.reason.slug, detail=error.detail)
+            return self.pages.error_page(error)
+
+    def _page_or_file(self, request: Request, client: str) -> Response:
+        if request.method not in ("GET", "HEAD"):
+            raise ConsoleError(errors.METHOD_NOT_ALLOWED, request.method[:16])
+        if request.path.startswith(ASSET_ROOT):
+            asset = self.pages.asset(request.path)
+            if asset is not None:
+                return asset.response(request)
+        if request.path in PAGE_PATHS:
+            self._check(request, client)
+            return self.pages.console_page(request)
+        if request.path == STATUS_PATH:
+            return self._status(request, client)
+        raise ConsoleError(errors.NOT_FOUND)
+
+    def _check(self, request: Request, client: str) -> ConsoleTarget:
+        target = self.gate.look(request, client)
+        self.registry.check_room(client, target.viewer_key)
+        return target
+
+    def _status(self, request: Request, client: str) -> Response:
+        answer: dict[str, str | bool | None]
+        try:
+            self._check(request, client)
+        except ConsoleError as error:
+            reason = error.reason
+            answer = {
+                "usable": False,
+                "slug": reason.slug,
+                "text": reason.text,
+                "advice": reason.advice,
+                "retryable": reason.retryable,
+            }
+        else:
+            answer = {"usable": True, "slug": None, "text": "", "advice": "", "retryable": False}
+        return Response(status=200, body=json.dumps(answer).encode(), content_type="application/json")
+
+    def _open_console(self, request: Request, client: str) -> TakeOver:
+        """Every check there is, then the token is used up; all before the 101, so that a refusal is a plain answer."""
+        try:
+            upgrade = websocket_upgrade(request)
+            origin, host = request.header("origin"), request.header("host")
+            if not origin_allowed(origin, host, self._allowed_origins()):
+                raise ConsoleError(errors.ORIGIN_REFUSED, f"origin {errors.sanitise_text(origin or '', 100)}")
+            target = self._check(request, client)
+            self.gate.use_up(target)
+        except ConsoleError as error:
+            log.info("console refused", client=client, reason=error.reason.slug, detail=error.detail)
+            raise
+        session = Session(target=target, client=client, config=self.config.session, upstream=self.config.upstream)
+        return TakeOver(partial(self._run, session, upgrade))
+
+    def _allowed_origins(self) -> tuple[str, ...]:
+        public = self.config.server.public_origin
+        return (*self.config.server.allowed_origins, *([public] if public else []))
+
+    async def _run(self, session: Session, upgrade: Upgrade, transport: trio.abc.Stream) -> None:
+        with self.registry.running(session):
+            async with accept_websocket(transport, upgrade, timeout_s=self.config.server.head_timeout_s) as browser:
+                await session.run(browser, partial(self.dial, session.target))

@@ -1,0 +1,39 @@
+"""Small trio streams that stand between others."""
+
+from __future__ import annotations
+
+from typing import final
+
+import trio
+
+
+@final
+class PrefixedStream(trio.abc.Stream):
+    """A stream whose first bytes have been read already: hands those out first, then reads on.
+
+    Sending and closing go straight to the stream behind it.
+    """
+
+    def __init__(self, prefix: bytes, stream: trio.abc.Stream) -> None:
+        self._prefix = prefix
+        self._stream = stream
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        """As trio's ``ReceiveStream.receive_some``. Cancelling it loses nothing."""
+        if not self._prefix:
+            return await self._stream.receive_some(max_bytes)
+        await trio.lowlevel.checkpoint()
+        data, self._prefix = self._prefix[:max_bytes], b"" if max_bytes is None else self._prefix[max_bytes:]
+        return data
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """As trio's ``SendStream.send_all``."""
+        await self._stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """As trio's ``SendStream.wait_send_all_might_not_block``."""
+        await self._stream.wait_send_all_might_not_block()
+
+    async def aclose(self) -> None:
+        """Close the stream behind."""
+        await self._stream.aclose()

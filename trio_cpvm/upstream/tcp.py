@@ -1,0 +1,79 @@
+"""A VNC server over plain TCP: resolve, check every address against the allowed networks, connect to one of them.
+
+Names are resolved once: what is connected to is an address that was checked, so that a name server cannot lead the
+proxy elsewhere in between.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import trio
+
+from .. import errors
+from ..config import Network
+from ..errors import ConsoleError
+from ..models import format_address
+
+_Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+#: A name with more addresses than this is no console host.
+MAX_ADDRESSES = 16
+
+
+async def dial_tcp(host: str, port: int, *, allowed: Sequence[Network], timeout_s: float) -> trio.SocketStream:
+    """Connect to ``host:port``.
+
+    Args:
+        host: a name or an address.
+        port: TCP port.
+        allowed: the networks that may be connected to; IPv4-mapped IPv6 addresses count as IPv4.
+        timeout_s: seconds for resolving and connecting together.
+
+    Raises:
+        ConsoleError: ``upstream-unreachable``, ``upstream-timeout`` or ``upstream-forbidden``. Nothing is left open,
+            also when cancelled.
+    """
+    where = format_address(host, port)
+    try:
+        with trio.fail_after(timeout_s):
+            candidates = await _resolve(host, port)
+            usable = [address for address in candidates if not forbidden(address, allowed)]
+            if not usable:
+                names = ", ".join(map(str, candidates))
+                raise ConsoleError(errors.UPSTREAM_FORBIDDEN, f"{where} ({names}) is outside upstream.allowed_networks")
+            return await _first_that_answers(usable, port)
+    except trio.TooSlowError:
+        raise ConsoleError(errors.UPSTREAM_TIMEOUT, f"no TCP connection to {where} within {timeout_s:g} s") from None
+    except OSError as exc:
+        words = exc.strerror or str(exc)
+        raise ConsoleError(errors.UPSTREAM_UNREACHABLE, f"no TCP connection to {where}: {words}") from exc
+
+
+def forbidden(address: _Address, allowed: Sequence[Network]) -> bool:
+    """Whether an address lies outside all of the allowed networks."""
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    address = mapped or address
+    return not any(address.version == network.version and address in network for network in allowed)
+
+
+async def _resolve(host: str, port: int) -> list[_Address]:
+    """Every address of a host, in the resolver's order, without doubles."""
+    try:
+        found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except UnicodeError as exc:  # a label too long for DNS
+        raise OSError(f"not a host name: {exc}") from exc
+    return list(dict.fromkeys(ipaddress.ip_address(entry[4][0]) for entry in found))[:MAX_ADDRESSES]
+
+
+async def _first_that_answers(addresses: Sequence[_Address], port: int) -> trio.SocketStream:
+    """Try the addresses in turn; raises the last one's ``OSError``."""
+    for address in addresses[:-1]:
+        try:
+            return await trio.open_tcp_stream(str(address), port)
+        except OSError:
+            continue
+    return await trio.open_tcp_stream(str(addresses[-1]), port)
