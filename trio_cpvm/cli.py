@@ -218,25 +218,29 @@ def decode(config_path: Path, show_secrets: bool, spelled: str) -> None:
         click.echo(f"{field.name:>16}  {json.dumps(shown, ensure_ascii=False)[1:-1]}")
 
 
+def _tcp_address(option: str, text: str | None) -> TcpAddress | None:
+    if text is None:
+        return None
+    try:
+        address = parse_listen_address(text)
+    except ValueError:
+        address = None
+    if not isinstance(address, TcpAddress):
+        raise click.UsageError(f"{option} {text}: expected HOST:PORT")
+    return address
+
+
 @main.command()
-@click.option("--listen", default="127.0.0.1:8080", show_default=True, help="Where the proxy listens.")
+@click.option("--listen", help="Where the proxy listens.  [default: 127.0.0.1:8080, or a free port if that is taken]")
 @click.option("--vnc", metavar="HOST:PORT", help="A VNC server of yours, in place of the embedded one.")
 @click.option("--password-file", help="File with its password; - reads standard input.")
 @_command
-def demo(listen: str, vnc: str | None, password_file: str | None) -> None:
+def demo(listen: str | None, vnc: str | None, password_file: str | None) -> None:
     """Start a VNC server and the proxy, and print the URL to open."""
     from .demo import run_demo
 
-    try:
-        address = parse_listen_address(listen)
-    except ValueError as exc:
-        raise click.UsageError(f"--listen {listen}: {exc}") from None
-    try:
-        host = parse_listen_address(vnc) if vnc is not None else None
-    except ValueError:
-        raise click.UsageError(f"--vnc {vnc}: expected HOST:PORT") from None
-    if not isinstance(address, TcpAddress) or not (host is None or isinstance(host, TcpAddress)):
-        raise click.UsageError("--listen and --vnc take HOST:PORT")
+    address = _tcp_address("--listen", listen)
+    host = _tcp_address("--vnc", vnc)
     if password_file is not None and host is None:
         raise click.UsageError("--password-file goes with --vnc")
     configure_logging(LogConfig())

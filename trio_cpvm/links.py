@@ -25,6 +25,14 @@ def base_url(config: Config) -> str:
     raise BadConfiguration("server.public_url is needed: no listener has a fixed TCP port")
 
 
+def reachable_url(bound: str) -> str:
+    """A listener's own URL, with an address that a browser on this machine can use in place of "any"."""
+    scheme, _, rest = bound.partition("://")
+    host, _, port = rest.rpartition(":")
+    bare = host.strip("[]")
+    return f"{scheme}://{format_address(_ANY.get(bare, bare), int(port))}"
+
+
 def console_url(base: str, token: str, extra: str = "") -> str:
     """The URL of a console page; token and extra token are percent-encoded."""
     url = f"{base}/novnc?token={quote(token, safe='')}"

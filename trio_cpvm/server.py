@@ -60,6 +60,11 @@ class Server:
         gate: decides about tokens; by default one with the configured key files.
         dial: opens the way to a VNC server; by default TCP to allowed networks.
 
+    Attributes:
+        registry: the running sessions.
+        front: what the public listeners' connections go to.
+        stopped: set once ``run`` is over.
+
     Raises:
         BadConfiguration: a key file cannot be used, or the page is not built.
     """
@@ -69,6 +74,7 @@ class Server:
         self.registry = SessionRegistry(config.session)
         self._drain_asked = trio.Event()
         self._stop_asked = trio.Event()
+        self.stopped = trio.Event()
         public = PublicSite(
             config=config,
             gate=gate or make_gate(config),
@@ -130,6 +136,7 @@ class Server:
                 await self._finish_sessions()
                 connections.cancel_scope.cancel()
         log.info("stopped")
+        self.stopped.set()
 
     async def _finish_sessions(self) -> None:
         timeout_s = self.config.server.drain_timeout_s
@@ -155,12 +162,13 @@ async def run_daemon(config: Config) -> None:
     """Serve until a signal: SIGTERM drains, SIGINT or a second SIGTERM stops."""
     server = Server(config)
     async with trio.open_nursery() as nursery:
-        await nursery.start(_obey_signals, server)
+        await nursery.start(obey_signals, server)
         await server.run()
         nursery.cancel_scope.cancel()
 
 
-async def _obey_signals(server: Server, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+async def obey_signals(server: Server, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    """Turn signals into ``drain`` and ``stop`` until cancelled."""
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         task_status.started()
         async for number in signals:

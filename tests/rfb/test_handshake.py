@@ -264,6 +264,10 @@ class Outcome:
     to_client: bytes = b""
     end: Established | Failed | None = None
 
+    @property
+    def over(self) -> bool:
+        return self.end is not None
+
     def obey(self, commands: list[Command]) -> None:
         for command in commands:
             assert self.end is None, f"{command} after {self.end}"
@@ -381,7 +385,7 @@ def test_a_refusal_counts_even_if_its_reason_never_comes(rest: bytes, closes: bo
     out.obey(shake.start())
     out.obey(shake.receive_from_client(CLIENT_38))
     out.obey(shake.receive_from_server(V38 + b"\1\2" + CHALLENGE + b"\0\0\0\1" + rest))
-    assert out.end is None
+    assert not out.over
     out.obey(shake.server_closed() if closes else shake.abort(ConsoleError(errors.UPSTREAM_TIMEOUT)))
     assert isinstance(out.end, Failed)
     assert out.end.error.reason is errors.UPSTREAM_AUTH_FAILED
@@ -402,7 +406,7 @@ def test_an_abort_from_outside_reaches_the_browser(started: bool) -> None:
     if started:
         out.obey(shake.start())
     out.obey(shake.abort(ConsoleError(errors.UPSTREAM_UNREACHABLE, "connection refused")))
-    assert out.end is None
+    assert not out.over
     assert shake.waiting_for is Side.DOWNSTREAM
     out.obey(shake.receive_from_client(V38))
     assert out.to_client == V38 + refusal(errors.UPSTREAM_UNREACHABLE)
@@ -414,7 +418,7 @@ def test_an_abort_while_telling_the_browser_keeps_the_first_reason() -> None:
     shake, out = Handshake(PASSWORD), Outcome()
     out.obey(shake.abort(ConsoleError(errors.UPSTREAM_UNREACHABLE)))
     out.obey(shake.server_closed())
-    assert out.end is None
+    assert not out.over
     out.obey(shake.abort(ConsoleError(errors.CLIENT_TIMEOUT)))
     assert isinstance(out.end, Failed)
     assert out.end.error.reason is errors.UPSTREAM_UNREACHABLE

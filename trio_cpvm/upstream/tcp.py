@@ -7,6 +7,7 @@ proxy elsewhere in between.
 from __future__ import annotations
 
 import ipaddress
+import os
 import socket
 from collections.abc import Sequence
 from typing import TypeAlias
@@ -49,8 +50,7 @@ async def dial_tcp(host: str, port: int, *, allowed: Sequence[Network], timeout_
     except trio.TooSlowError:
         raise ConsoleError(errors.UPSTREAM_TIMEOUT, f"no TCP connection to {where} within {timeout_s:g} s") from None
     except OSError as exc:
-        words = exc.strerror or str(exc)
-        raise ConsoleError(errors.UPSTREAM_UNREACHABLE, f"no TCP connection to {where}: {words}") from exc
+        raise ConsoleError(errors.UPSTREAM_UNREACHABLE, f"no TCP connection to {where}: {_words(exc)}") from exc
 
 
 def forbidden(address: _Address, allowed: Sequence[Network]) -> bool:
@@ -77,3 +77,10 @@ async def _first_that_answers(addresses: Sequence[_Address], port: int) -> trio.
         except OSError:
             continue
     return await trio.open_tcp_stream(str(addresses[-1]), port)
+
+
+def _words(exc: OSError) -> str:
+    """What the system said; trio wraps the errors of its attempts into one group."""
+    causes = exc.__cause__.exceptions if isinstance(exc.__cause__, BaseExceptionGroup) else ()
+    said = [os.strerror(cause.errno) for cause in causes if isinstance(cause, OSError) and cause.errno]
+    return ", ".join(dict.fromkeys(said)) or exc.strerror or str(exc)

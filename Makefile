@@ -1,0 +1,63 @@
+# The project's chores. `make demo` and `make test` need nothing but Python 3.11 or newer, git and make.
+
+VENV   := .venv
+BIN    := $(VENV)/bin
+PAGE   := $(shell find static/src static/build.mjs static/package.json static/package-lock.json trio_cpvm/messages -type f)
+PYTEST := $(BIN)/python -m pytest
+
+.PHONY: help demo test format lint types layers unit real page dist clean
+
+help:
+	@echo "make demo     start an embedded VNC server and the proxy, print the URL to open"
+	@echo "make test     install what the tests need and run all of them"
+	@echo "make format   format the code"
+	@echo "make unit     the tests that need no other programs"
+	@echo "make real     the tests against QEMU, Xvnc and Chromium"
+	@echo "make page     build the console page"
+	@echo "make dist     build wheel and source distribution into dist/"
+	@echo "make clean    remove everything that was built"
+
+demo: $(VENV)/.installed
+	@exec $(BIN)/trio-cpvm demo
+
+test: lint types unit real
+
+$(VENV)/bin/python:
+	tools/setup.sh venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml hatch_build.py $(PAGE) | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+$(VENV)/.installed-tests: pyproject.toml $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	touch $@
+
+format: $(VENV)/.installed-tests
+	$(BIN)/ruff check --fix --quiet . || true
+	$(BIN)/ruff format --quiet .
+
+lint: $(VENV)/.installed-tests
+	$(BIN)/ruff format --check --quiet . || { echo "run: make format"; exit 1; }
+	$(BIN)/ruff check --quiet .
+	$(BIN)/python tools/check_newsfragments.py
+
+types: $(VENV)/.installed-tests
+	$(BIN)/mypy
+	$(BIN)/python hatch_build.py --check-types
+
+unit: $(VENV)/.installed-tests
+	$(PYTEST) -n 2 -m "not real and not browser"
+
+real: $(VENV)/.installed-tests
+	tools/setup.sh peers
+	$(PYTEST) -n 2 -m "real or browser"
+
+page: $(VENV)/.installed
+
+dist: $(VENV)/.installed-tests
+	$(BIN)/python -m hatchling build
+
+clean:
+	rm -rf $(VENV) build dist trio_cpvm/_page static/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,125 @@
+"""A console in memory for the tests below the HTTP layer: browser double, accepted WebSocket, session, host double."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import attrs
+import trio
+import trio.testing
+
+from trio_cpvm.config import SessionConfig, UpstreamConfig
+from trio_cpvm.http import Request, websocket_upgrade
+from trio_cpvm.http_io import TakeOver, serve_http
+from trio_cpvm.models import ConsoleTarget, Secret, SessionEnd
+from trio_cpvm.rfb_io import Connect
+from trio_cpvm.session import Session
+from trio_cpvm.testing import MemoryDialer, ScriptedVncServer, WebSocketDouble, open_websocket
+from trio_cpvm.testing.streams import Serve
+from trio_cpvm.websocket import WebSocketStream, accept_websocket
+
+PASSWORD = "pa55word"
+TARGET = ConsoleTarget(host="192.0.2.5", port=5900, password=Secret(PASSWORD), vm_id="vm-1", name="Web 1")
+
+
+async def serve_websocket(stream: trio.abc.Stream, handler: Callable[[WebSocketStream], Awaitable[None]]) -> None:
+    """The server's end: answers any upgrade and hands the WebSocket to ``handler``."""
+
+    async def site(request: Request) -> TakeOver:
+        upgrade = websocket_upgrade(request)
+
+        async def take(transport: trio.abc.Stream) -> None:
+            async with accept_websocket(transport, upgrade, timeout_s=5) as websocket:
+                await handler(websocket)
+
+        return TakeOver(take)
+
+    await serve_http(stream, site, head_timeout_s=5)
+
+
+@attrs.define(eq=False)
+class Console:
+    """One session and the browser double at it.
+
+    Attributes:
+        session: the session.
+        browser: the browser's WebSocket.
+        transport: the browser's end of the connection under it.
+        host_streams: the session's ends of its connections to the host.
+        ended: set when the session has ended; ``outcome`` then says how.
+    """
+
+    session: Session
+    browser: WebSocketDouble
+    transport: trio.abc.Stream
+    host_streams: list[trio.abc.Stream]
+    ended: trio.Event
+    outcome: SessionEnd | None = None
+
+    async def wait_end(self) -> SessionEnd:
+        """How the session ended, once it has."""
+        await self.ended.wait()
+        assert self.outcome is not None
+        return self.outcome
+
+    async def drain(self) -> bytes:
+        """Everything the browser is still sent until the WebSocket closes."""
+        data = b""
+        with contextlib.suppress(trio.BrokenResourceError):
+            while chunk := await self.browser.receive_some():
+                data += chunk
+        return data
+
+
+@contextlib.asynccontextmanager
+async def console(
+    host: ScriptedVncServer | Serve | Connect,
+    *,
+    target: ConsoleTarget = TARGET,
+    config: SessionConfig | None = None,
+    upstream: UpstreamConfig | None = None,
+    dials: bool = False,
+    make_pair: Callable[[], tuple[trio.abc.Stream, trio.abc.Stream]] = trio.testing.memory_stream_pair,
+) -> AsyncIterator[Console]:
+    """A session with a browser at it, the WebSocket open, the handshake not yet begun by the browser.
+
+    Args:
+        host: a double, or its ``serve``; with ``dials``, what connects.
+    """
+    async with trio.open_nursery() as nursery:
+        session = Session(
+            target=target,
+            client="198.51.100.7",
+            config=config or SessionConfig(),
+            upstream=upstream or UpstreamConfig(),
+        )
+        streams: list[trio.abc.Stream] = []
+        if dials:
+            connect: Connect = host  # type: ignore[assignment]  # the flag says which of the three it is
+        else:
+            serve: Serve = host.serve if isinstance(host, ScriptedVncServer) else host  # type: ignore[assignment]
+            dialer = MemoryDialer(serve, nursery, make_pair=make_pair)
+
+            async def connect() -> trio.abc.Stream:
+                stream = await dialer.dial()
+                streams.append(stream)
+                return stream
+
+        ours, theirs = make_pair()
+        ended = trio.Event()
+        found: list[Console] = []
+
+        async def handler(websocket: WebSocketStream) -> None:
+            try:
+                await session.run(websocket, connect)
+            finally:
+                for one in found:
+                    one.outcome = session.outcome
+                ended.set()
+
+        nursery.start_soon(serve_websocket, theirs, handler)
+        browser = await open_websocket(ours)
+        found.append(Console(session, browser, ours, streams, ended))
+        yield found[0]
+        nursery.cancel_scope.cancel()

@@ -1,0 +1,215 @@
+"""The browser's WebSocket as a stream: messages, ends, faults; against the browser double."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+import trio
+from trio.testing import MockClock, lockstep_stream_pair, memory_stream_pair, wait_all_tasks_blocked
+
+from tests.consoles import serve_websocket
+from trio_cpvm.testing import Opcode, WebSocketDouble, open_websocket
+from trio_cpvm.websocket import MAX_MESSAGE_BYTES, WebSocketStream
+
+
+@contextlib.asynccontextmanager
+async def pair(
+    make_pair: Callable[[], tuple[trio.abc.Stream, trio.abc.Stream]] = memory_stream_pair,
+    subprotocols: tuple[str, ...] = ("binary",),
+) -> AsyncIterator[tuple[WebSocketDouble, WebSocketStream]]:
+    """Browser double and accepted WebSocket, connected."""
+    ours, theirs = make_pair()
+    accepted: list[WebSocketStream] = []
+    done = trio.Event()
+
+    async def handler(websocket: WebSocketStream) -> None:
+        accepted.append(websocket)
+        await done.wait()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(serve_websocket, theirs, handler)
+        browser = await open_websocket(ours, subprotocols=subprotocols)
+        await wait_all_tasks_blocked()
+        yield browser, accepted[0]
+        done.set()
+        nursery.cancel_scope.cancel()
+
+
+async def test_messages_are_bytes_in_both_directions() -> None:
+    async with pair() as (browser, ours):
+        await browser.send_all(b"hello")
+        assert await ours.receive_some() == b"hello"
+        await ours.send_all(memoryview(bytearray(b"world")))
+        assert await browser.receive_some() == b"world"
+
+
+async def test_a_message_may_be_read_in_pieces() -> None:
+    async with pair() as (browser, ours):
+        await browser.send_all(b"hello")
+        assert await ours.receive_some(2) == b"he"
+        assert await ours.receive_some(2) == b"ll"
+        assert await ours.receive_some() == b"o"
+
+
+async def test_fragments_and_pings_in_between_make_one_stream() -> None:
+    async with pair() as (browser, ours):
+        await browser.send_frame(Opcode.BINARY, b"he", fin=False)
+        await browser.ping(b"are you there")
+        await browser.send_frame(Opcode.CONTINUATION, b"", fin=False)
+        await browser.send_frame(Opcode.CONTINUATION, b"llo")
+        await browser.send_frame(Opcode.BINARY, b"")
+        await browser.send_all(b"!")
+        got = b""
+        while len(got) < 6:
+            got += await ours.receive_some()
+        assert got == b"hello!"
+        with trio.move_on_after(1):
+            await ours.send_all(b"x")
+            await browser.receive_some()
+        assert browser.pongs == [b"are you there"]
+
+
+@pytest.mark.parametrize(
+    ("offered", "chosen"), [((), None), (("binary",), "binary"), (("base64", "binary"), "binary"), (("base64",), None)]
+)
+async def test_binary_is_echoed_only_if_offered(offered: tuple[str, ...], chosen: str | None) -> None:
+    async with pair(subprotocols=offered) as (browser, _):
+        assert browser.subprotocol == chosen
+
+
+async def test_no_extension_is_ever_agreed_on() -> None:
+    ours, theirs = memory_stream_pair()
+
+    async def handler(_: WebSocketStream) -> None:
+        await ended.wait()
+
+    ended = trio.Event()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(serve_websocket, theirs, handler)
+        offer = [("Sec-WebSocket-Extensions", "permessage-deflate; client_max_window_bits")]
+        browser = await open_websocket(ours, extra_headers=offer)
+        assert "sec-websocket-extensions" not in dict(browser.headers)
+        nursery.cancel_scope.cancel()
+
+
+async def test_the_browser_closes_properly() -> None:
+    async with pair() as (browser, ours):
+        await browser.send_all(b"last words")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(browser.close, 1001)
+            assert await ours.receive_some() == b"last words"
+            assert await ours.receive_some() == b""
+            assert await ours.receive_some() == b""
+        assert ours.ended_by == "closed with 1001"
+        assert not ours.violation
+        with pytest.raises(trio.BrokenResourceError):
+            await ours.send_all(b"x")
+
+
+async def test_the_browser_vanishes() -> None:
+    async with pair() as (browser, ours):
+        await browser.vanish()
+        assert await ours.receive_some() == b""
+        assert ours.ended_by == "connection lost"
+        assert not ours.violation
+
+
+@pytest.mark.parametrize(
+    ("frame", "words"),
+    [
+        ((Opcode.TEXT, b"hello"), "sent a text message"),
+        ((3, b""), "broke the WebSocket protocol"),
+        ((Opcode.PING, b"x" * 126), "broke the WebSocket protocol"),
+        ((Opcode.TEXT, b"\xff\xfe"), "sent malformed text"),
+        ((Opcode.BINARY, bytes(MAX_MESSAGE_BYTES + 1)), "sent a message over 1 MiB"),
+    ],
+)
+async def test_what_no_browser_sends_is_a_violation(frame: tuple[int, bytes], words: str) -> None:
+    async with pair() as (browser, ours):
+        await browser.send_frame(*frame)
+        assert await ours.receive_some() == b""
+        assert ours.ended_by == words
+        assert ours.violation
+
+
+async def test_an_unmasked_frame_is_a_violation() -> None:
+    async with pair() as (browser, ours):
+        await browser.send_frame(Opcode.BINARY, b"x", masked=False)
+        assert await ours.receive_some() == b""
+        assert ours.violation
+
+
+async def drain(browser: WebSocketDouble) -> None:
+    with contextlib.suppress(trio.BrokenResourceError):
+        while await browser.receive_some():
+            pass
+
+
+async def test_closing_tells_code_and_reason_cut_to_size() -> None:
+    async with pair() as (browser, ours), trio.open_nursery() as nursery:
+        nursery.start_soon(drain, browser)
+        await ours.close(4401, "ü" * 200, within_s=1)
+        await wait_all_tasks_blocked()
+        assert browser.close_code == 4401
+        assert browser.close_reason == "ü" * 60 + "…"
+
+
+async def test_closing_waits_no_longer_than_it_may(autojump_clock: MockClock) -> None:
+    for make_pair in (memory_stream_pair, lockstep_stream_pair):
+        async with pair(make_pair) as (_, ours):
+            started = trio.current_time()
+            await ours.close(1000, "", within_s=2)
+            assert trio.current_time() - started == pytest.approx(2, abs=0.1)
+
+
+async def test_a_torn_message_is_not_followed_by_a_close_frame(autojump_clock: MockClock) -> None:
+    async with pair(lockstep_stream_pair) as (browser, ours):
+        with trio.move_on_after(1) as scope:
+            await ours.send_all(b"x" * 1000)
+        assert scope.cancelled_caught
+        started = trio.current_time()
+        await ours.close(4411, "killed", within_s=2)
+        assert trio.current_time() == started
+        await drain(browser)
+        assert browser.close_code == 1006
+
+
+async def test_a_ping_behind_our_close_frame_harms_nobody(autojump_clock: MockClock) -> None:
+    async with pair() as (browser, ours), trio.open_nursery() as nursery:
+        nursery.start_soon(lambda: ours.close(1000, "", within_s=1))
+        await wait_all_tasks_blocked()
+        await browser.ping(b"still here")
+        await trio.sleep(2)
+
+
+async def test_aclose_says_nothing() -> None:
+    async with pair() as (browser, ours):
+        await ours.aclose()
+        await drain(browser)
+        assert browser.close_code == 1006
+
+
+async def test_a_cancelled_read_loses_nothing() -> None:
+    async with pair() as (browser, ours):
+        for i in range(20):
+            with trio.move_on_after(0):
+                await ours.receive_some()
+            await browser.send_all(bytes([i]))
+            await wait_all_tasks_blocked()
+        got = b""
+        while len(got) < 20:
+            got += await ours.receive_some()
+        assert got == bytes(range(20))
+
+
+async def test_faults_of_the_block_come_through() -> None:
+    async def handler(_: WebSocketStream) -> None:
+        raise ZeroDivisionError
+
+    ours, theirs = memory_stream_pair()
+    with pytest.RaisesGroup(pytest.RaisesGroup(ZeroDivisionError)):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(serve_websocket, theirs, handler)
+            await open_websocket(ours)

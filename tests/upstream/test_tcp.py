@@ -1,0 +1,163 @@
+"""Dialling over loopback and against a resolver of the test's own: who may be reached, and what is said otherwise."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Sequence
+from typing import Literal, TypeAlias
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from trio_cpvm.config import Network, UpstreamConfig
+from trio_cpvm.errors import ConsoleError
+from trio_cpvm.testing import EchoForever, ScriptedVncServer, listening
+from trio_cpvm.upstream import dial_tcp, forbidden
+
+EVERYWHERE = UpstreamConfig().allowed_networks
+
+
+def networks(*texts: str) -> tuple[Network, ...]:
+    return tuple(ipaddress.ip_network(text) for text in texts)
+
+
+_Answer: TypeAlias = (
+    tuple[Literal[socket.AddressFamily.AF_INET], socket.SocketKind, int, str, tuple[str, int]]
+    | tuple[
+        Literal[socket.AddressFamily.AF_INET6],
+        socket.SocketKind,
+        int,
+        str,
+        tuple[str, int, int, int] | tuple[int, bytes],
+    ]
+)
+
+
+class Names(trio.abc.HostnameResolver):
+    """Answers every name with the same IPv4 addresses, or never."""
+
+    def __init__(self, *addresses: str, hangs: bool = False) -> None:
+        self.addresses = addresses
+        self.hangs = hangs
+        self.asked: list[str] = []
+
+    async def getaddrinfo(
+        self,
+        host: bytes | None,
+        port: bytes | str | int | None,
+        family: int = 0,
+        type: int = 0,  # noqa: A002 -- trio's name
+        proto: int = 0,
+        flags: int = 0,
+    ) -> list[_Answer]:
+        self.asked.append((host or b"").decode())
+        if self.hangs:
+            await trio.sleep(3600)
+        number = int(port or 0)
+        return [
+            (socket.AddressFamily.AF_INET, socket.SOCK_STREAM, 6, "", (address, number)) for address in self.addresses
+        ]
+
+    async def getnameinfo(self, sockaddr: tuple[str, int] | tuple[str, int, int, int], flags: int) -> tuple[str, str]:
+        raise NotImplementedError("nobody asks for names")
+
+
+async def refusal(
+    host: str, port: int, allowed: Sequence[Network] = EVERYWHERE, timeout_s: float = 10
+) -> tuple[str, str]:
+    with pytest.raises(ConsoleError) as caught:
+        await dial_tcp(host, port, allowed=allowed, timeout_s=timeout_s)
+    return caught.value.reason.slug, caught.value.detail
+
+
+async def test_it_connects() -> None:
+    async with listening(ScriptedVncServer.playing(EchoForever()).serve) as (host, port):
+        async with await dial_tcp(host, port, allowed=EVERYWHERE, timeout_s=5) as stream:
+            await stream.send_all(b"hello")
+            assert await stream.receive_some() == b"hello"
+            assert stream.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+async def test_a_closed_port_is_unreachable() -> None:
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        port = held.getsockname()[1]
+        slug, detail = await refusal("127.0.0.1", port)
+    assert slug == "upstream-unreachable"
+    assert detail == f"no TCP connection to 127.0.0.1:{port}: Connection refused"
+
+
+async def test_a_forbidden_address_is_not_even_tried() -> None:
+    touched = trio.Event()
+
+    async def serve(_: trio.abc.Stream) -> None:
+        touched.set()
+
+    async with listening(serve) as (host, port):
+        slug, detail = await refusal(host, port, networks("10.0.0.0/8", "::/0"))
+        assert slug == "upstream-forbidden"
+        assert host in detail
+        await trio.testing.wait_all_tasks_blocked()
+        assert not touched.is_set()
+
+
+async def test_a_name_is_judged_by_its_addresses() -> None:
+    names = Names("127.0.0.1", "10.1.2.3")
+    trio.socket.set_custom_hostname_resolver(names)
+    slug, detail = await refusal("inside.test", 5900, networks("192.0.2.0/24"))
+    assert slug == "upstream-forbidden"
+    assert "127.0.0.1, 10.1.2.3" in detail
+
+
+async def test_a_name_is_resolved_once_and_only_allowed_addresses_are_tried() -> None:
+    names = Names("10.255.255.1", "127.0.0.1")
+    trio.socket.set_custom_hostname_resolver(names)
+    async with listening(ScriptedVncServer.playing(EchoForever()).serve) as (_, port):
+        with trio.fail_after(5):
+            async with await dial_tcp("vm.test", port, allowed=networks("127.0.0.0/8"), timeout_s=60) as stream:
+                assert stream.socket.getpeername() == ("127.0.0.1", port)
+    assert names.asked == ["vm.test"]
+
+
+async def test_the_next_address_is_tried_where_one_refuses() -> None:
+    trio.socket.set_custom_hostname_resolver(Names("127.0.0.2", "127.0.0.1"))
+    async with listening(ScriptedVncServer.playing(EchoForever()).serve) as (_, port):
+        async with await dial_tcp("vm.test", port, allowed=EVERYWHERE, timeout_s=5) as stream:
+            assert stream.socket.getpeername()[0] == "127.0.0.1"
+
+
+async def test_a_resolver_that_hangs_is_a_timeout(autojump_clock: MockClock) -> None:
+    trio.socket.set_custom_hostname_resolver(Names(hangs=True))
+    slug, detail = await refusal("vm.test", 5900, timeout_s=10)
+    assert slug == "upstream-timeout"
+    assert detail == "no TCP connection to vm.test:5900 within 10 s"
+
+
+async def test_a_name_without_addresses_is_forbidden_rather_than_a_crash() -> None:
+    trio.socket.set_custom_hostname_resolver(Names())
+    assert (await refusal("vm.test", 5900))[0] in ("upstream-forbidden", "upstream-unreachable")
+
+
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "x" * 300, "a..b", "", "bad host", "-", "1.2.3.4.5"])
+async def test_names_that_are_none_are_unreachable(host: str) -> None:
+    slug, _ = await refusal(host, 9, networks("192.0.2.0/24"))
+    assert slug in ("upstream-unreachable", "upstream-forbidden")
+
+
+@pytest.mark.parametrize(
+    ("address", "allowed", "verdict"),
+    [
+        ("10.0.0.1", ["10.0.0.0/8"], False),
+        ("11.0.0.1", ["10.0.0.0/8"], True),
+        ("10.0.0.1", ["::/0"], True),
+        ("::1", ["0.0.0.0/0"], True),
+        ("::ffff:10.0.0.1", ["10.0.0.0/8"], False),
+        ("::ffff:11.0.0.1", ["10.0.0.0/8", "::/0"], True),
+        ("fd00::1", ["fd00::/8"], False),
+        ("10.0.0.1", [], True),
+    ],
+)
+def test_what_is_forbidden(address: str, allowed: list[str], verdict: bool) -> None:
+    assert forbidden(ipaddress.ip_address(address), networks(*allowed)) is verdict
