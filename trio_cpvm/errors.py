@@ -45,7 +45,7 @@ class Phase(enum.StrEnum):
     RELAY = "relay"
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class Reason:
     """One row of the table.
 
@@ -71,6 +71,9 @@ class Reason:
 
     def __str__(self) -> str:
         return self.slug
+
+    def __repr__(self) -> str:
+        return f"Reason({self.slug})"
 
 
 def _load_texts() -> Mapping[str, Mapping[str, str]]:
