@@ -108,12 +108,14 @@ class Session:
                 bytes_down=self.bytes_down,
                 duration_s=self.age_s,
             )
+            security = {"security": self.established.security} if self.established is not None else {}
             bound.info(
                 "session ended",
                 reason=ended.reason.slug,
                 side=str(ended.reason.side),
                 phase=str(self.phase),
                 detail=ended.detail,
+                **security,
                 bytes_up=self.outcome.bytes_up,
                 bytes_down=self.outcome.bytes_down,
                 duration_s=round(self.outcome.duration_s, 3),
@@ -167,7 +169,7 @@ class Session:
         return ConsoleError(relay.reason or errors.INTERNAL_ERROR, relay.detail)
 
     def _log_open(self, established: Established) -> None:
-        log.info(
+        log.debug(
             "console open",
             session=self.id,
             name=established.name,
