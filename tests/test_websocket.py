@@ -156,6 +156,15 @@ async def test_closing_tells_code_and_reason_cut_to_size() -> None:
         assert browser.close_reason == "ü" * 60 + "…"
 
 
+async def test_the_last_message_and_the_close_frame_are_one_write() -> None:
+    async with pair(lockstep_stream_pair) as (browser, ours), trio.open_nursery() as nursery:
+        nursery.start_soon(lambda: ours.close(4401, "wrong password", within_s=1, farewell=b"last words"))
+        raw = await browser.stream.receive_some()
+        assert b"last words" in raw
+        assert raw.endswith(b"wrong password")
+        await browser.vanish()
+
+
 async def test_closing_waits_no_longer_than_it_may(autojump_clock: MockClock) -> None:
     for make_pair in (memory_stream_pair, lockstep_stream_pair):
         async with pair(make_pair) as (_, ours):

@@ -71,7 +71,7 @@ async def serve_http(stream: trio.abc.Stream, site: Site, *, head_timeout_s: flo
                 await answer.handler(stream)
                 return
         log.debug("request", method=request.method, path=request.path, status=answer.status)
-        await _answer(stream, door, answer, head_only=request.method == "HEAD")
+        await _answer(stream, door, answer)
         if not door.keeps_alive:
             await _linger(stream)
             return
@@ -98,8 +98,8 @@ async def _next_request(stream: trio.abc.Stream, door: Door, timeout_s: float) -
     raise ConsoleError(errors.REQUEST_TIMEOUT, f"no whole request head within {timeout_s:g} s")
 
 
-async def _answer(stream: trio.abc.Stream, door: Door, response: Response, *, head_only: bool = False) -> None:
-    data = door.respond(response, date=formatdate(time.time(), usegmt=True), head_only=head_only)
+async def _answer(stream: trio.abc.Stream, door: Door, response: Response) -> None:
+    data = door.respond(response, date=formatdate(time.time(), usegmt=True))
     view = memoryview(data)
     for start in range(0, len(view), SEND_BYTES):
         with trio.move_on_after(SEND_TIMEOUT_S) as scope:

@@ -55,6 +55,7 @@ class Session:
     _handshake_scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
     _relay: Relay | None = attrs.field(default=None, init=False)
     _ending: ConsoleError | None = attrs.field(default=None, init=False)
+    _farewell: bytes = attrs.field(default=b"", init=False)
 
     @property
     def age_s(self) -> float:
@@ -121,7 +122,8 @@ class Session:
                 duration_s=round(self.outcome.duration_s, 3),
             )
         code = ended.reason.close_code or errors.INTERNAL_ERROR.close_code or 1011
-        await browser.close(code, f"{ended.reason.slug}: {ended.public_text}", within_s=CLOSE_S)
+        reason = f"{ended.reason.slug}: {ended.public_text}"
+        await browser.close(code, reason, within_s=CLOSE_S, farewell=self._farewell)
         return self.outcome
 
     async def _console(self, browser: WebSocketStream, connect: Connect) -> ConsoleError:
@@ -148,7 +150,8 @@ class Session:
                     self.established = result
                     self._log_open(result)
                     return await self._relay_bytes(browser, driver.server, shake)
-                case Failed(error):
+                case Failed(error, farewell):
+                    self._farewell = farewell
                     return error
                 case _:
                     return self._ending or ConsoleError(errors.INTERNAL_ERROR, "the handshake has no outcome")

@@ -36,7 +36,7 @@ class WebSocketStream(trio.abc.Stream):
         violation: whether that was by breaking the protocol.
     """
 
-    def __init__(self, connection: trio_websocket.WebSocketConnection, transport: trio.abc.Stream) -> None:
+    def __init__(self, connection: trio_websocket.WebSocketConnection, transport: PrefixedStream) -> None:
         self._connection = connection
         self._transport = transport
         self._rest = b""
@@ -84,14 +84,19 @@ class WebSocketStream(trio.abc.Stream):
         """As trio's ``SendStream.wait_send_all_might_not_block``."""
         await self._transport.wait_send_all_might_not_block()
 
-    async def close(self, code: int, reason: str, *, within_s: float) -> None:
+    async def close(self, code: int, reason: str, *, within_s: float, farewell: bytes = b"") -> None:
         """Close with a code and a reason, wait at most ``within_s`` seconds for the browser's answer, then let go.
 
-        The reason is cut to what a close frame holds. The transport is closed in any case, also when cancelled.
+        The reason is cut to what a close frame holds. ``farewell`` is a last message, sent in one write with the close
+        frame. The transport is closed in any case, also when cancelled.
         """
         try:
             if not self._torn:
                 with trio.move_on_after(within_s):
+                    if farewell:
+                        self._transport.hold_next()
+                        with contextlib.suppress(trio_websocket.ConnectionClosed):
+                            await self._connection.send_message(farewell)
                     await self._connection.aclose(code, close_reason(reason))
         finally:
             await trio.aclose_forcefully(self._transport)
@@ -126,10 +131,11 @@ async def accept_websocket(
     """
     try:
         async with trio.open_nursery() as nursery:
+            stream = PrefixedStream(upgrade.head, transport)
             with trio.fail_after(timeout_s):
                 request = await trio_websocket.wrap_server_stream(
                     nursery,
-                    PrefixedStream(upgrade.head, transport),
+                    stream,
                     max_message_size=MAX_MESSAGE_BYTES,
                     receive_buffer_size=RECEIVE_BUFFER_BYTES,
                 )
@@ -138,7 +144,7 @@ async def accept_websocket(
                 except trio_websocket.ConnectionClosed:
                     raise trio.BrokenResourceError("gone before the WebSocket was open") from None
             try:
-                yield WebSocketStream(connection, transport)
+                yield WebSocketStream(connection, stream)
             finally:
                 await trio.aclose_forcefully(transport)
                 nursery.cancel_scope.cancel()

@@ -276,7 +276,10 @@ class Outcome:
                     self.to_server += data
                 case SendToClient(data):
                     self.to_client += data
-                case _:
+                case Established():
+                    self.end = command
+                case Failed(_, farewell):
+                    self.to_client += farewell
                     self.end = command
 
 

@@ -21,7 +21,7 @@ MAX_HEAD_BYTES = 16384
 MAX_AHEAD_BYTES = 65536
 
 _END_OF_HEAD = b"\r\n\r\n"
-_FOREIGN = re.compile(rb"[^\t\r\n\x20-\x7e]|\r(?!\n)|(?<!\r)\n")
+_FOREIGN = re.compile(rb"[^\t\r\n\x20-\x7e]|\r(?!\n)|(?<!\r)\n|\n[\t ]")  # the last one: a header line that goes on
 _HOST = re.compile(r"[A-Za-z0-9._~-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+(%25[A-Za-z0-9._~-]+)?\](:[0-9]{1,5})?")
 
 #: The same for every answer: nothing here is to be guessed at, cached by accident or told to other sites.
@@ -38,6 +38,7 @@ class Door:
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD_BYTES)
         self._buffer = bytearray()
         self._scanned = 0
+        self._method = b""
         self._refused = False
 
     @property
@@ -80,13 +81,12 @@ class Door:
         self._scanned = 0
         return self._read_head(bytes(head))
 
-    def respond(self, response: Response, *, date: str, head_only: bool = False) -> bytes:
-        """The bytes of an answer to the request taken last, or to the one refused.
+    def respond(self, response: Response, *, date: str) -> bytes:
+        """The bytes of an answer to the request taken last, or to the one refused; to HEAD, without the body.
 
         Args:
             response: the answer.
             date: for the ``Date`` header (RFC 9110 section 6.6.1).
-            head_only: the request was HEAD: the size is told, the body is not sent.
         """
         headers = [("Date", date), ("Content-Length", str(len(response.body)))]
         if response.content_type:
@@ -99,7 +99,7 @@ class Door:
         if response.close or self._refused:
             headers.append(("Connection", "close"))
         head = h11.Response(status_code=response.status, headers=headers, reason=_reason_phrase(response.status))
-        body = b"" if head_only else response.body
+        body = b"" if self._method == b"HEAD" else response.body
         if self._http.our_state not in (h11.SEND_RESPONSE, h11.IDLE):
             return b""  # h11 has given up on the connection
         parts = [self._http.send(head)]
@@ -107,6 +107,7 @@ class Door:
             parts.append(self._http.send(h11.Data(data=body)))
         parts.append(self._http.send(h11.EndOfMessage()))
         out = b"".join(part for part in parts if part)
+        self._method = b""
         if self._http.states == {h11.SERVER: h11.DONE, h11.CLIENT: h11.DONE}:
             self._http.start_next_cycle()
         return out
@@ -117,6 +118,7 @@ class Door:
             event = self._http.next_event()
             if not isinstance(event, h11.Request):
                 raise self._refuse(errors.BAD_REQUEST, "no request")
+            self._method = event.method
             request = _request(event)
             _check(request)
             self._http.next_event()  # EndOfMessage, or PAUSED where an upgrade is asked for

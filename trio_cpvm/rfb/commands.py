@@ -58,9 +58,17 @@ class Established:
 
 @attrs.frozen
 class Failed:
-    """The handshake is over; the browser has been told as far as RFB allows."""
+    """The handshake is over.
+
+    Attributes:
+        error: why.
+        farewell: the browser's last message, which tells it why in RFB's words; empty where RFB allows none. It has to
+            go out in one write with whatever closes the connection: a client that reads it closes at once itself, and
+            would otherwise often be faster than our close code.
+    """
 
     error: ConsoleError
+    farewell: bytes = b""
 
 
 Command: TypeAlias = SendToServer | SendToClient | Established | Failed

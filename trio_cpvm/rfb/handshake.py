@@ -163,12 +163,12 @@ class Handshake:
             try:
                 server_version, chosen = yield from self._authenticate()
             except ConsoleError as error:
-                yield from self._refuse_client(error)
-                raise
+                yield Failed(error, (yield from self._refusal(error)))
+                return
             except EndOfData as exc:
                 closed = _closed_by_server(str(exc))
-                yield from self._refuse_client(closed)
-                raise closed from None
+                yield Failed(closed, (yield from self._refusal(closed)))
+                return
             client_version = yield from self._welcome_client()
             shared = yield from self._from_client(1, "ClientInit")
             yield SendToServer(b"\1" if shared != b"\0" else b"\0", "ClientInit")
@@ -270,18 +270,18 @@ class Handshake:
             yield SendToClient(struct.pack(">I", 0), "security result: ok")
         return version
 
-    def _refuse_client(self, error: ConsoleError) -> _Steps[None]:
-        """Tell the browser why, in RFB's own words, so that any client shows it (rfbproto: zero security types)."""
+    def _refusal(self, error: ConsoleError) -> _Steps[bytes]:
+        """What tells the browser why, in RFB's own words, so that any client shows it (rfbproto: no security types)."""
         self._refusing = True
         if error.reason is errors.CLOSED_BY_USER:
-            return
+            return b""
         try:
             version = yield from self._client_speaks()
         except ConsoleError:  # gone, or not RFB: the first error is still the one that counts
-            return
+            return b""
         text = error.public_text.encode("utf-8")
         none_offered = struct.pack(">I", 0) if version is Version.V3_3 else b"\0"
-        yield SendToClient(none_offered + struct.pack(">I", len(text)) + text, f"refusal: {error.reason}")
+        return none_offered + struct.pack(">I", len(text)) + text
 
     def _server_init(self, server_version: Version, client_version: Version, chosen: int) -> _Steps[None]:
         try:
