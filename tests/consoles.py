@@ -13,7 +13,7 @@ from trio_cpvm.config import SessionConfig, UpstreamConfig
 from trio_cpvm.http import Request, websocket_upgrade
 from trio_cpvm.http_io import TakeOver, serve_http
 from trio_cpvm.models import ConsoleTarget, Secret, SessionEnd
-from trio_cpvm.rfb_io import Connect
+from trio_cpvm.rfb_io import Connect, SecureStream
 from trio_cpvm.session import Session
 from trio_cpvm.testing import MemoryDialer, ScriptedVncServer, WebSocketDouble, open_websocket
 from trio_cpvm.testing.streams import Serve
@@ -80,6 +80,7 @@ async def console(
     config: SessionConfig | None = None,
     upstream: UpstreamConfig | None = None,
     dials: bool = False,
+    secure: SecureStream | None = None,
     make_pair: Callable[[], tuple[trio.abc.Stream, trio.abc.Stream]] = trio.testing.memory_stream_pair,
 ) -> AsyncIterator[Console]:
     """A session with a browser at it, the WebSocket open, the handshake not yet begun by the browser.
@@ -101,7 +102,7 @@ async def console(
             serve: Serve = host.serve if isinstance(host, ScriptedVncServer) else host  # type: ignore[assignment]
             dialer = MemoryDialer(serve, nursery, make_pair=make_pair)
 
-            async def connect() -> trio.abc.Stream:
+            async def connect(_: trio.Nursery) -> trio.abc.Stream:
                 stream = await dialer.dial()
                 streams.append(stream)
                 return stream
@@ -112,7 +113,7 @@ async def console(
 
         async def handler(websocket: WebSocketStream) -> None:
             try:
-                await session.run(websocket, connect)
+                await session.run(websocket, connect, secure)
             finally:
                 for one in found:
                     one.outcome = session.outcome

@@ -109,7 +109,7 @@ async def end_of(host: ScriptedVncServer, **settings: object) -> tuple[Reason, i
         (ScriptedVncServer(password="another"), errors.UPSTREAM_AUTH_FAILED),
         (ScriptedVncServer(refuse_with="Too many security failures"), errors.UPSTREAM_AUTH_BLOCKED),
         (ScriptedVncServer(security_types=(1,)), errors.UPSTREAM_PROTOCOL),
-        (ScriptedVncServer(security_types=(19, 16)), errors.UPSTREAM_PROTOCOL),
+        (ScriptedVncServer(security_types=(30, 6)), errors.UPSTREAM_PROTOCOL),
         (ScriptedVncServer.playing(Send(b"SSH-2.0-OpenSSH_9.2\r\n"), ReadForever()), errors.UPSTREAM_PROTOCOL),
         (ScriptedVncServer.playing(Close()), errors.UPSTREAM_PROTOCOL),
         (ScriptedVncServer.playing(Abort()), errors.UPSTREAM_PROTOCOL),
@@ -206,7 +206,7 @@ async def test_a_browser_that_goes_frees_the_host_at_once(said: bytes, autojump_
 
 @pytest.mark.parametrize("reason", [errors.UPSTREAM_UNREACHABLE, errors.UPSTREAM_FORBIDDEN, errors.UPSTREAM_TIMEOUT])
 async def test_a_host_that_cannot_be_connected_to(reason: Reason, autojump_clock: MockClock) -> None:
-    async def connect() -> trio.abc.Stream:
+    async def connect(_: trio.Nursery) -> trio.abc.Stream:
         raise ConsoleError(reason, "detail for the log")
 
     async with console(connect, dials=True) as c:
@@ -221,7 +221,7 @@ async def test_a_host_that_cannot_be_connected_to(reason: Reason, autojump_clock
 async def test_a_browser_that_goes_while_connecting_ends_the_attempt(autojump_clock: MockClock) -> None:
     cancelled = trio.Event()
 
-    async def connect() -> trio.abc.Stream:
+    async def connect(_: trio.Nursery) -> trio.abc.Stream:
         try:
             await trio.sleep(100)
         finally:

@@ -101,6 +101,7 @@ def test_every_cut_is_noticed() -> None:
 FULL = ConsoleTarget(
     host="fe80::1",
     port=5900,
+    username="bob",
     password=Secret("pa55\u00e9"),
     vm_id="8a7f",
     name="Web ☃",

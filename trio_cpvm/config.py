@@ -70,6 +70,31 @@ def parse_listen_address(text: str) -> ListenAddress:
 
 
 Origin = NewType("Origin", str)
+HostPattern = NewType("HostPattern", str)
+
+
+def parse_host_pattern(text: str) -> HostPattern:
+    """A host that is marked in the configuration: a network, an address or a name, each perhaps with ``:port``.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(:[0-9]{1,5})?|[0-9A-Fa-f:.]+(/[0-9]{1,3})?", text):
+        raise ValueError("expected a network, an address or a name, with or without :port")
+    if "/" in text:
+        ipaddress.ip_network(text)
+    return HostPattern(text.lower())
+
+
+def host_matches(pattern: HostPattern, host: str, port: int) -> bool:
+    """Whether a console host is one that a pattern means."""
+    if "/" in pattern:
+        try:
+            return ipaddress.ip_address(host) in ipaddress.ip_network(pattern)
+        except ValueError:
+            return False
+    host = host.lower()
+    return pattern in (host, f"[{host}]", format_address(host, port))
 
 
 def normalise_origin(text: str) -> str:
@@ -126,8 +151,8 @@ def _one_of(*words: str) -> Callable[[object, attrs.Attribute[str], str], None]:
 class ServerConfig:
     """``[server]``: listeners and what holds for every connection."""
 
-    listen: tuple[ListenAddress, ...] = attrs.field(default=(TcpAddress("127.0.0.1", 8080),), validator=_not_empty)
-    listen_tls: tuple[str, ...] = attrs.field(default=(), validator=_not_yet)
+    listen: tuple[ListenAddress, ...] = (TcpAddress("127.0.0.1", 8080),)
+    listen_tls: tuple[ListenAddress, ...] = ()
     public_url: str = attrs.field(default="", validator=_web_address)
     workers: int = attrs.field(default=1, validator=_not_yet)
     allowed_origins: tuple[Origin, ...] = ()
@@ -148,9 +173,9 @@ class ServerConfig:
 class TlsConfig:
     """``[tls]``: certificates towards browsers."""
 
-    certificate: str = attrs.field(default="", validator=_not_yet)
-    private_key: str = attrs.field(default="", validator=_not_yet)
-    minimum_version: str = attrs.field(default="1.2", validator=_not_yet)
+    certificate: str = ""
+    private_key: str = ""
+    minimum_version: str = attrs.field(default="1.2", validator=_one_of("1.2", "1.3"))
 
 
 @attrs.frozen(kw_only=True)
@@ -187,12 +212,16 @@ class UpstreamConfig:
         ipaddress.ip_network("0.0.0.0/0"),
         ipaddress.ip_network("::/0"),
     )
-    ca_file: str = attrs.field(default="", validator=_not_yet)
-    client_certificate: str = attrs.field(default="", validator=_not_yet)
-    client_key: str = attrs.field(default="", validator=_not_yet)
-    verify_hostname: bool = attrs.field(default=True, validator=_not_yet)
-    allow_plaintext: bool = attrs.field(default=True, validator=_not_yet)
+    ca_file: str = ""
+    client_certificate: str = ""
+    client_key: str = ""
+    verify_certificate: bool = True
+    verify_hostname: bool = True
+    allow_plaintext: bool = True
+    allow_anonymous_tls: bool = False
     allow_no_authentication: bool = False
+    tls_hosts: tuple[HostPattern, ...] = ()
+    unix_socket_directory: str = ""
 
 
 @attrs.frozen(kw_only=True)
@@ -233,7 +262,7 @@ class Config:
 
 
 def load_config(path: Path) -> Config:
-    """Read a configuration file. Relative key files are taken from the file's own folder.
+    """Read a configuration file. Relative names of key and certificate files are taken from the file's own folder.
 
     Raises:
         BadConfiguration: with one line per fault: file, key path, value and what is wrong with it.
@@ -243,8 +272,23 @@ def load_config(path: Path) -> Config:
     except (OSError, UnicodeDecodeError) as exc:
         raise BadConfiguration(f"{path}: {getattr(exc, 'strerror', None) or exc}") from exc
     config = parse_config(text, str(path))
-    key_files = tuple(path.parent / file for file in config.token.key_files)
-    return attrs.evolve(config, token=attrs.evolve(config.token, key_files=key_files))
+
+    def beside(name: str) -> str:
+        return str(path.parent / name) if name else ""
+
+    return attrs.evolve(
+        config,
+        token=attrs.evolve(config.token, key_files=tuple(path.parent / file for file in config.token.key_files)),
+        tls=attrs.evolve(
+            config.tls, certificate=beside(config.tls.certificate), private_key=beside(config.tls.private_key)
+        ),
+        upstream=attrs.evolve(
+            config.upstream,
+            ca_file=beside(config.upstream.ca_file),
+            client_certificate=beside(config.upstream.client_certificate),
+            client_key=beside(config.upstream.client_key),
+        ),
+    )
 
 
 def parse_config(text: str, source: str) -> Config:
@@ -267,9 +311,24 @@ def parse_config(text: str, source: str) -> Config:
             faults.append(f"{name} = {_show(value)}: expected a table")
         else:
             tables[name] = _read_table(_kind_of(kinds[name]), value, name, faults)
+    if not faults:
+        config = Config(**tables)  # type: ignore[arg-type]
+        faults += _contradictions(config)
     if faults:
         raise BadConfiguration("\n".join(f"{source}: {fault}" for fault in faults))
-    return Config(**tables)  # type: ignore[arg-type]
+    return config
+
+
+def _contradictions(config: Config) -> list[str]:
+    """What each key allows and all together do not."""
+    faults = []
+    if not config.server.listen and not config.server.listen_tls:
+        faults.append("server.listen = [] and server.listen_tls = []: at least one address is needed")
+    if config.server.listen_tls and not (config.tls.certificate and config.tls.private_key):
+        faults.append("server.listen_tls needs tls.certificate and tls.private_key")
+    if bool(config.upstream.client_certificate) != bool(config.upstream.client_key):
+        faults.append("upstream.client_certificate and upstream.client_key go together")
+    return faults
 
 
 def _read_table(kind: type[attrs.AttrsInstance], raw: Mapping[str, object], path: str, faults: list[str]) -> object:
@@ -340,6 +399,7 @@ def _strict_converter() -> Converter:
     converter.register_structure_hook(Path, via_text(Path))
     converter.register_structure_hook(Origin, via_text(lambda text: Origin(normalise_origin(text))))
     converter.register_structure_hook(ListenAddress, via_text(parse_listen_address))
+    converter.register_structure_hook(HostPattern, via_text(parse_host_pattern))
     converter.register_structure_hook(Network, via_text(ipaddress.ip_network))
     return converter
 

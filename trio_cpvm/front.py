@@ -7,6 +7,8 @@ arrives here is a bug and is logged as one.
 from __future__ import annotations
 
 import socket
+import ssl
+from collections.abc import Callable
 from typing import Protocol
 
 import attrs
@@ -36,16 +38,25 @@ class Front:
         site: what answers.
         head_timeout_s: seconds for a request head.
         max_connections: open connections; further ones are closed at once.
+        tls: gives the certificate for connections that begin with TLS.
         connections: how many are open.
     """
 
     site: AnswersClients
     head_timeout_s: float
     max_connections: int
+    tls: Callable[[], ssl.SSLContext] | None = None
     connections: int = 0
+
+    async def handle_tls(self, stream: trio.abc.Stream) -> None:
+        """As ``handle``, for a connection that begins with TLS."""
+        await self._serve(stream, secure=True)
 
     async def handle(self, stream: trio.abc.Stream) -> None:
         """Serve one connection to its end and close it. Raises nothing but ``Cancelled``."""
+        await self._serve(stream, secure=False)
+
+    async def _serve(self, stream: trio.abc.Stream, *, secure: bool) -> None:
         if self.connections >= self.max_connections:
             log.warning("connection refused", detail=f"server.max_connections = {self.max_connections}")
             await trio.aclose_forcefully(stream)
@@ -57,6 +68,8 @@ class Front:
             async def site(request: Request) -> Response | TakeOver:
                 return await self.site.answer(request, client)
 
+            if secure:
+                stream = await self._handshake(stream)
             await serve_http(stream, site, head_timeout_s=self.head_timeout_s)
         except* (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError) as gone:
             log.debug("connection lost", detail=str(gone.exceptions[0]))
@@ -65,6 +78,20 @@ class Front:
         finally:
             self.connections -= 1
             await trio.aclose_forcefully(stream)
+
+    async def _handshake(self, stream: trio.abc.Stream) -> trio.abc.Stream:
+        """TLS as server, within the time of a request head.
+
+        Raises:
+            trio.TooSlowError: it took longer.
+            trio.BrokenResourceError: it failed.
+        """
+        if self.tls is None:
+            raise ValueError("a TLS listener without a certificate")
+        secured = trio.SSLStream(stream, self.tls(), server_side=True, https_compatible=True)
+        with trio.fail_after(self.head_timeout_s):
+            await secured.do_handshake()
+        return secured
 
 
 def client_address(stream: trio.abc.Stream) -> str:

@@ -19,9 +19,10 @@ def base_url(config: Config) -> str:
     """
     if config.server.public_url:
         return config.server.public_url.rstrip("/")
-    for address in config.server.listen:
-        if isinstance(address, TcpAddress) and address.port:
-            return "http://" + format_address(_ANY.get(address.host, address.host), address.port)
+    for scheme, listeners in (("http", config.server.listen), ("https", config.server.listen_tls)):
+        for address in listeners:
+            if isinstance(address, TcpAddress) and address.port:
+                return f"{scheme}://{format_address(_ANY.get(address.host, address.host), address.port)}"
     raise BadConfiguration("server.public_url is needed: no listener has a fixed TCP port")
 
 

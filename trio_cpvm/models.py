@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hmac
 from typing import final
+from urllib.parse import urlsplit
 
 import attrs
 
@@ -59,8 +60,9 @@ class ConsoleTarget:
     """What a token says to open.
 
     Attributes:
-        host: name or address of the VNC server.
+        host: name or address of the VNC server; ``unix:/path`` for a unix socket.
         port: its TCP port, 1 to 65535.
+        username: goes with the password where the server asks for both.
         password: its VNC password; ``None`` where it asks for none.
         vm_id: the platform's id of the machine; empty if unknown.
         name: what the console is called on the page; empty: what the VNC server calls itself.
@@ -79,6 +81,7 @@ class ConsoleTarget:
 
     host: str
     port: int
+    username: str = ""
     password: Secret | None = None
     vm_id: str = ""
     name: str = ""
@@ -96,7 +99,11 @@ class ConsoleTarget:
 
     @property
     def address(self) -> str:
-        """``host:port``, an IPv6 address in brackets."""
+        """``host:port``, an IPv6 address in brackets; what else the target says where there is no host."""
+        if self.websocket_url or self.tunnel_url:
+            return _origin_of(self.websocket_url or self.tunnel_url)
+        if self.host.startswith("unix:"):
+            return self.host
         return format_address(self.host, self.port)
 
     @property
@@ -122,6 +129,12 @@ class SessionEnd:
     bytes_up: int = 0
     bytes_down: int = 0
     duration_s: float = 0.0
+
+
+def _origin_of(url: str) -> str:
+    """Scheme, host and port of a URL: its path and query may be a ticket."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
 def format_address(host: str, port: int) -> str:

@@ -14,6 +14,7 @@ from .errors import ConsoleError, Side
 from .models import Secret
 from .rfb.commands import Command, Established, Failed, SendToServer
 from .rfb.handshake import Handshake, HandshakeSettings
+from .rfb.security import SecurityPolicy
 from .rfb.versions import Version
 
 #: How long one step may wait for the server, in seconds.
@@ -113,11 +114,11 @@ async def open_probe(
         OSError: there is no connection.
         ValueError: ``where`` is no ``host:port``.
     """
-    settings = HandshakeSettings(
+    policy = SecurityPolicy(
         password=Secret(password) if password is not None else None,
-        name=name,
         allow_no_authentication=allow_no_authentication,
     )
+    settings = HandshakeSettings(policy=policy, name=name)
     if not isinstance(where, str):
         ours, theirs = trio.testing.memory_stream_pair()
         trio.lowlevel.spawn_system_task(_serve, where, theirs)

@@ -5,19 +5,25 @@ What the handshake says is the business of ``rfb.handshake``; how the server's s
 
 from __future__ import annotations
 
+import ssl
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from typing import TypeAlias
 
 import trio
 
 from . import errors
 from .errors import ConsoleError, Side
-from .rfb.commands import Command, Established, Failed, SendToClient, SendToServer
+from .rfb.commands import Command, Established, Failed, Reconnect, SendToClient, SendToServer, StartTls
 from .rfb.handshake import Handshake
+from .upstream.tls import secured_by, tls_words
 
-#: How a session gets its stream to the VNC server. Raises ``ConsoleError`` where it does not.
-Connect: TypeAlias = Callable[[], Awaitable[trio.abc.Stream]]
+#: How a session gets its stream to the VNC server. Raises ``ConsoleError`` where it does not. The nursery lives as long
+#: as the session, for streams that need a task of their own.
+Connect: TypeAlias = Callable[[trio.Nursery], Awaitable[trio.abc.Stream]]
+#: How TLS is begun on that stream in the middle of RFB; the flag is for VeNCrypt's sub-types without certificates.
+SecureStream: TypeAlias = Callable[[trio.abc.Stream, bool], Awaitable[trio.abc.Stream]]
 #: Sees every command before it is carried out; for the REPL and for tests.
 Observer: TypeAlias = Callable[[Command], None]
 
@@ -46,8 +52,12 @@ class HandshakeDriver:
         self._queue: deque[Command] = deque()
         self._obeying = trio.Lock()
         self._result: Established | Failed | None = None
+        self._connect: Callable[[], Awaitable[trio.abc.Stream]]
+        self._secure: SecureStream | None = None
 
-    async def run(self, connect: Connect, *, timeout_s: float) -> Established | Failed:
+    async def run(
+        self, connect: Connect, nursery: trio.Nursery, *, timeout_s: float, secure: SecureStream | None = None
+    ) -> Established | Failed:
         """Connect to the server and run the handshake to its end.
 
         Both peers are read all the time, so that a browser that goes away ends the attempt at once. Where the time is
@@ -55,31 +65,36 @@ class HandshakeDriver:
 
         Args:
             connect: gives the server's stream.
+            nursery: for ``connect``; must live as long as the server's stream.
             timeout_s: seconds for all of it.
+            secure: begins TLS on the server's stream.
         """
+        self._connect = partial(connect, nursery)
+        self._secure = secure
         with trio.move_on_after(timeout_s):
-            await self._run_until_done(connect)
+            await self._run_until_done()
         if self._result is None:
             await self._tell_timeout(timeout_s)
         return self._result or Failed(self._timeout_error(timeout_s))
 
-    async def _run_until_done(self, connect: Connect) -> None:
+    def take_leftovers(self) -> tuple[bytes, bytes]:
+        """What the peers sent behind the handshake: (the server's bytes, the browser's bytes)."""
+        return self._shake.take_leftovers()
+
+    async def _run_until_done(self) -> None:
         async with trio.open_nursery() as nursery:
             self._queue.extend(self._shake.start())
-            nursery.start_soon(self._pump, self._browser, Side.DOWNSTREAM, nursery.cancel_scope)
-            try:
-                self.server = await connect()
-            except ConsoleError as error:
-                self._queue.extend(self._shake.abort(error))
-            else:
-                nursery.start_soon(self._pump, self.server, Side.UPSTREAM, nursery.cancel_scope)
+            nursery.start_soon(self._pump, Side.DOWNSTREAM, nursery.cancel_scope)
+            await self._connect_server()
+            if self.server is not None:
+                nursery.start_soon(self._pump, Side.UPSTREAM, nursery.cancel_scope)
             await self._obey(nursery.cancel_scope)
 
     async def _tell_timeout(self, timeout_s: float) -> None:
         with trio.move_on_after(REFUSAL_GRACE_S):
             async with trio.open_nursery() as nursery:
                 self._queue.extend(self._shake.abort(self._timeout_error(timeout_s)))
-                nursery.start_soon(self._pump, self._browser, Side.DOWNSTREAM, nursery.cancel_scope)
+                nursery.start_soon(self._pump, Side.DOWNSTREAM, nursery.cancel_scope)
 
     def _timeout_error(self, timeout_s: float) -> ConsoleError:
         waiting = self._shake.waiting_for_what
@@ -87,15 +102,45 @@ class HandshakeDriver:
             return ConsoleError(errors.CLIENT_TIMEOUT, f"no {waiting} within {timeout_s:g} s")
         return ConsoleError(errors.UPSTREAM_TIMEOUT, f"still waiting for {waiting} after {timeout_s:g} s")
 
-    async def _pump(self, stream: trio.abc.Stream, side: Side, scope: trio.CancelScope) -> None:
-        """Feed the machine with one peer's bytes; between receiving and feeding nothing can be lost."""
+    async def _connect_server(self) -> None:
+        """Connect, and tell the machine whether the connection is safe, or why there is none."""
+        self.server = None
+        try:
+            self.server = await self._connect()
+        except ConsoleError as error:
+            self._queue.extend(self._shake.abort(error))
+        else:
+            if secured_by(self.server):
+                self._shake.connected_securely()
+
+    async def _start_tls(self, anonymous: bool) -> None:
+        if self._secure is None or self.server is None:
+            self._queue.extend(self._shake.abort(ConsoleError(errors.UPSTREAM_TLS_FAILED, "no TLS to hosts")))
+            return
+        try:
+            self.server = await self._secure(self.server, anonymous)
+        except ConsoleError as error:
+            self._queue.extend(self._shake.abort(error))
+
+    async def _pump(self, side: Side, scope: trio.CancelScope) -> None:
+        """Feed the machine with one peer's bytes; between receiving and feeding nothing can be lost.
+
+        The server's stream may change while commands are carried out (TLS, another connection), never while it is
+        being read: what changes it follows from its own bytes.
+        """
         while not self._shake.done:
             await self._obey(scope)
+            stream = self.server if side is Side.UPSTREAM else self._browser
+            if stream is None:
+                return
             data: bytes | bytearray
             try:
                 data = await stream.receive_some(RECEIVE_BYTES)
-            except trio.BrokenResourceError:
+            except trio.BrokenResourceError as exc:
                 data = b""
+                if isinstance(exc.__cause__, ssl.SSLError):  # such as a host that does not like our certificate
+                    detail = f"TLS broke: {tls_words(exc)}"
+                    self._queue.extend(self._shake.abort(ConsoleError(errors.UPSTREAM_TLS_FAILED, detail)))
             self._queue.extend(self._fed(side, data))
             if not data:
                 break
@@ -118,6 +163,11 @@ class HandshakeDriver:
                         await self._send(self._browser, data, self._shake.client_closed)
                     case SendToServer(data) if self.server is not None:
                         await self._send(self.server, data, self._shake.server_closed)
+                    case StartTls(anonymous=anonymous):
+                        await self._start_tls(anonymous)
+                    case Reconnect() if self.server is not None:
+                        await trio.aclose_forcefully(self.server)
+                        await self._connect_server()
                     case Established() | Failed():
                         self._result = command
                         scope.cancel()

@@ -9,6 +9,7 @@ import contextlib
 import os
 import signal
 import socket
+import ssl
 import stat
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
@@ -19,17 +20,18 @@ import trio
 
 from . import errors
 from .admin import AdminSite
+from .certificates import BrowserTls
 from .config import Config, ListenAddress, TcpAddress, UnixAddress
-from .errors import BadConfiguration, ConsoleError
+from .errors import BadConfiguration
 from .front import Front
 from .gate import Gate
 from .logger import get_logger
-from .models import ConsoleTarget, format_address
+from .models import format_address
 from .registry import SessionRegistry
 from .site import Dial, PublicSite
 from .static import PageFiles
 from .token import TokenReader, read_key_file
-from .upstream import dial_tcp
+from .upstream import Dialler
 
 log = get_logger("trio_cpvm.server")
 
@@ -71,21 +73,30 @@ class Server:
 
     def __init__(self, config: Config, *, gate: Gate | None = None, dial: Dial | None = None) -> None:
         self.config = config
+        for warning in insecure_settings(config):
+            log.warning("insecure configuration", detail=warning)
         self.registry = SessionRegistry(config.session)
         self._drain_asked = trio.Event()
         self._stop_asked = trio.Event()
         self.stopped = trio.Event()
+        dialler = Dialler(config)
         public = PublicSite(
             config=config,
             gate=gate or make_gate(config),
             registry=self.registry,
-            pages=PageFiles(frame_ancestors=config.server.allowed_origins),
-            dial=dial or partial(dial_target, config),
+            pages=PageFiles(
+                frame_ancestors=config.server.allowed_origins,
+                tls_only=bool(config.server.listen_tls) and not config.server.listen,
+            ),
+            dial=dial or dialler.dial,
+            start_tls=dialler.start_tls,
         )
+        self._certificate = BrowserTls(config.tls) if config.server.listen_tls else None
         self.front = Front(
             site=public,
             head_timeout_s=config.server.head_timeout_s,
             max_connections=config.server.max_connections,
+            tls=self._context,
         )
         self._admin_front = Front(
             site=AdminSite(registry=self.registry, start_drain=self.drain),
@@ -103,6 +114,18 @@ class Server:
         self.drain()
         self._stop_asked.set()
 
+    def reload(self) -> None:
+        """Take up what has changed on disk and can be taken up while sessions run."""
+        if self._certificate is not None:
+            self._certificate.reload()
+        else:
+            log.info("nothing to reload")
+
+    def _context(self) -> ssl.SSLContext:
+        if self._certificate is None:
+            raise BadConfiguration("server.listen_tls needs tls.certificate and tls.private_key")
+        return self._certificate.context
+
     async def run(self, *, task_status: trio.TaskStatus[Bound] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until drained or stopped. Reports ``Bound`` once every listener is up.
 
@@ -112,7 +135,8 @@ class Server:
             BadConfiguration: an address cannot be listened on.
         """
         async with contextlib.AsyncExitStack() as stack:
-            public = [await stack.enter_async_context(_open(a)) for a in self.config.server.listen]
+            plain = [li for a in self.config.server.listen for li in await stack.enter_async_context(_open(a))]
+            tls = [li for a in self.config.server.listen_tls for li in await stack.enter_async_context(_open(a))]
             admin = await stack.enter_async_context(_open(self.config.admin.listen))
             async with trio.open_nursery() as connections:
                 accept_admin = partial(
@@ -120,10 +144,13 @@ class Server:
                 )
                 connections.start_soon(accept_admin)
                 async with trio.open_nursery() as accepting:
-                    listeners = [listener for group in public for listener in group]
-                    accept = partial(trio.serve_listeners, self.front.handle, listeners, handler_nursery=connections)
-                    accepting.start_soon(accept)
-                    bound = Bound(_urls(listeners), _urls(admin))
+                    for listeners, handler in ((plain, self.front.handle), (tls, self.front.handle_tls)):
+                        if listeners:
+                            accept = partial(trio.serve_listeners, handler, listeners, handler_nursery=connections)
+                            accepting.start_soon(accept)
+                    if self._certificate is not None:
+                        accepting.start_soon(self._certificate.watch)
+                    bound = Bound((*_urls(plain), *_urls(tls, "https")), _urls(admin))
                     for url in bound.public:
                         log.info("listening", url=url)
                     for url in bound.admin:
@@ -131,7 +158,7 @@ class Server:
                     task_status.started(bound)
                     await self._drain_asked.wait()
                     accepting.cancel_scope.cancel()
-                for listener in listeners:
+                for listener in (*plain, *tls):
                     await trio.aclose_forcefully(listener)
                 await self._finish_sessions()
                 connections.cancel_scope.cancel()
@@ -159,7 +186,7 @@ class Server:
 
 
 async def run_daemon(config: Config) -> None:
-    """Serve until a signal: SIGTERM drains, SIGINT or a second SIGTERM stops."""
+    """Serve until a signal: SIGTERM drains, SIGINT or a second SIGTERM stops; SIGHUP reloads the certificate."""
     server = Server(config)
     async with trio.open_nursery() as nursery:
         await nursery.start(obey_signals, server)
@@ -169,16 +196,35 @@ async def run_daemon(config: Config) -> None:
 
 async def obey_signals(server: Server, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
     """Turn signals into ``drain`` and ``stop`` until cancelled."""
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         task_status.started()
         async for number in signals:
             name = signal.Signals(number).name
-            if number == signal.SIGINT or server.registry.draining:
+            if number == signal.SIGHUP:
+                log.info("reload asked for", signal=name)
+                server.reload()
+            elif number == signal.SIGINT or server.registry.draining:
                 log.info("stopping", signal=name)
                 server.stop()
             else:
                 log.info("drain asked for", signal=name)
                 server.drain()
+
+
+def insecure_settings(config: Config) -> list[str]:
+    """What the configuration leaves unprotected although it could be."""
+    upstream, warnings = config.upstream, []
+    if not upstream.verify_certificate:
+        warnings.append("upstream.verify_certificate = false: anybody in between can read and take over consoles")
+    elif not upstream.verify_hostname:
+        warnings.append("upstream.verify_hostname = false: any host of the same authority passes for any other")
+    if upstream.allow_anonymous_tls:
+        warnings.append(
+            "upstream.allow_anonymous_tls = true: TLS without certificates keeps nobody out who is in between"
+        )
+    if upstream.allow_no_authentication:
+        warnings.append("upstream.allow_no_authentication = true: hosts that have lost their password are accepted")
+    return warnings
 
 
 def make_gate(config: Config) -> Gate:
@@ -195,23 +241,6 @@ def make_gate(config: Config) -> Gate:
         clock_skew_s=config.token.clock_skew_s,
     )
     return Gate(tokens=tokens, check_source_ip=config.session.check_source_ip, single_use=config.token.single_use)
-
-
-async def dial_target(config: Config, target: ConsoleTarget) -> trio.abc.Stream:
-    """Open the way to a console target, as the configuration allows.
-
-    Raises:
-        ConsoleError: it cannot be reached, must not be, or not by this version.
-    """
-    if target.websocket_url or target.tunnel_url:
-        way = "WebSocket hosts" if target.websocket_url else "XenServer tunnels"
-        raise ConsoleError(errors.UPSTREAM_PROTOCOL, f"this version does not reach {way}")
-    return await dial_tcp(
-        target.host,
-        target.port,
-        allowed=config.upstream.allowed_networks,
-        timeout_s=config.session.connect_timeout_s,
-    )
 
 
 @contextlib.asynccontextmanager
@@ -269,12 +298,12 @@ async def _answers(path: str) -> bool:
     return True
 
 
-def _urls(listeners: Sequence[trio.SocketListener]) -> tuple[str, ...]:
+def _urls(listeners: Sequence[trio.SocketListener], scheme: str = "http") -> tuple[str, ...]:
     names = []
     for listener in listeners:
         name = listener.socket.getsockname()
         if listener.socket.family == socket.AF_UNIX:
             names.append(f"unix:{name}")
         else:
-            names.append("http://" + format_address(name[0], name[1]))
+            names.append(f"{scheme}://{format_address(name[0], name[1])}")
     return tuple(names)

@@ -19,8 +19,10 @@ from .models import ConsoleTarget, SessionEnd
 from .relay import Relay
 from .rfb.commands import Established, Failed
 from .rfb.handshake import Handshake, HandshakeSettings
-from .rfb_io import Connect, HandshakeDriver
-from .websocket import WebSocketStream
+from .rfb.security import SecurityPolicy
+from .rfb_io import Connect, HandshakeDriver, SecureStream
+from .upstream.tls import secured_by
+from .websocket import WebSocketStream, websocket_nursery
 
 log = get_logger("trio_cpvm.session")
 
@@ -40,6 +42,7 @@ class Session:
         id: short and random, to find the session in log and lists.
         phase: how far it has come.
         established: what the handshake agreed on, once it has.
+        transport: what protects the bytes on their way to the host, once that is known.
         outcome: how it ended, once it has.
     """
 
@@ -50,6 +53,7 @@ class Session:
     id: str = attrs.field(factory=lambda: secrets.token_hex(4))
     phase: Phase = Phase.CONNECT
     established: Established | None = None
+    transport: str = ""
     outcome: SessionEnd | None = None
     _started_at: float = attrs.field(factory=trio.current_time, init=False)
     _handshake_scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
@@ -80,12 +84,13 @@ class Session:
         if self._relay is not None:
             self._relay.end(reason, detail)
 
-    async def run(self, browser: WebSocketStream, connect: Connect) -> SessionEnd:
+    async def run(self, browser: WebSocketStream, connect: Connect, secure: SecureStream | None = None) -> SessionEnd:
         """Run the console to its end; both streams are closed afterwards, also when cancelled.
 
         Args:
             browser: the accepted WebSocket.
             connect: gives the stream to the VNC server, or raises ``ConsoleError``.
+            secure: begins TLS on it where the server asks for that in the middle of RFB.
         """
         bound = log.bind(session=self.id)
         bound.info(
@@ -99,7 +104,7 @@ class Session:
         # what stands if the session is cancelled from outside without a reason: only a broken WebSocket does that
         ended = ConsoleError(errors.CLIENT_PROTOCOL, "the WebSocket broke")
         try:
-            ended = await self._console(browser, connect)
+            ended = await self._console(browser, connect, secure)
         finally:
             ended = self._ending or ended
             self.outcome = SessionEnd(
@@ -109,7 +114,9 @@ class Session:
                 bytes_down=self.bytes_down,
                 duration_s=self.age_s,
             )
-            security = {"security": self.established.security} if self.established is not None else {}
+            security = {}
+            if self.established is not None:
+                security = {"security": self.established.security, "transport": self.transport}
             bound.info(
                 "session ended",
                 reason=ended.reason.slug,
@@ -126,43 +133,63 @@ class Session:
         await browser.close(code, reason, within_s=CLOSE_S, farewell=self._farewell)
         return self.outcome
 
-    async def _console(self, browser: WebSocketStream, connect: Connect) -> ConsoleError:
-        shake = Handshake(
-            HandshakeSettings(
-                password=self.target.password,
-                name=self.target.name,
-                allow_no_authentication=self.upstream.allow_no_authentication,
-            )
-        )
-        driver = HandshakeDriver(shake, browser)
+    async def _console(self, browser: WebSocketStream, connect: Connect, secure: SecureStream | None) -> ConsoleError:
+        driver = HandshakeDriver(Handshake(self._handshake_settings()), browser)
+        ended = ConsoleError(errors.INTERNAL_ERROR, "the handshake has no outcome")
+        async with websocket_nursery() as nursery:
+            try:
+                ended = await self._shake_and_relay(driver, browser, connect, secure, nursery)
+            finally:
+                if driver.server is not None:
+                    await _close_host(driver.server)
+        return ended
 
-        async def connect_and_note() -> trio.abc.Stream:
-            stream = await connect()
+    async def _shake_and_relay(
+        self,
+        driver: HandshakeDriver,
+        browser: WebSocketStream,
+        connect: Connect,
+        secure: SecureStream | None,
+        nursery: trio.Nursery,
+    ) -> ConsoleError:
+        async def connect_and_note(nursery: trio.Nursery) -> trio.abc.Stream:
+            stream = await connect(nursery)
             self.phase = Phase.HANDSHAKE
             return stream
 
         result: Established | Failed | None = None
-        try:
-            with self._handshake_scope:
-                result = await driver.run(connect_and_note, timeout_s=self.config.handshake_timeout_s)
-            match result:
-                case Established() if self._ending is None and driver.server is not None:
-                    self.established = result
-                    self._log_open(result)
-                    return await self._relay_bytes(browser, driver.server, shake)
-                case Failed(error, farewell):
-                    self._farewell = farewell
-                    return error
-                case _:
-                    return self._ending or ConsoleError(errors.INTERNAL_ERROR, "the handshake has no outcome")
-        finally:
-            if driver.server is not None:
-                await trio.aclose_forcefully(driver.server)
+        with self._handshake_scope:
+            result = await driver.run(
+                connect_and_note, nursery, timeout_s=self.config.handshake_timeout_s, secure=secure
+            )
+        match result:
+            case Established() if self._ending is None and driver.server is not None:
+                self.established = result
+                self.transport = secured_by(driver.server) or "no TLS"
+                self._log_open(result)
+                return await self._relay_bytes(browser, driver.server, driver.take_leftovers())
+            case Failed(error, farewell):
+                self._farewell = farewell
+                return error
+            case _:
+                return self._ending or ConsoleError(errors.INTERNAL_ERROR, "the handshake has no outcome")
 
-    async def _relay_bytes(self, browser: WebSocketStream, server: trio.abc.Stream, shake: Handshake) -> ConsoleError:
+    def _handshake_settings(self) -> HandshakeSettings:
+        policy = SecurityPolicy(
+            password=self.target.password,
+            username=self.target.username,
+            allow_no_authentication=self.upstream.allow_no_authentication,
+            allow_plaintext=self.upstream.allow_plaintext,
+            allow_anonymous_tls=self.upstream.allow_anonymous_tls,
+        )
+        return HandshakeSettings(policy=policy, name=self.target.name)
+
+    async def _relay_bytes(
+        self, browser: WebSocketStream, server: trio.abc.Stream, leftovers: tuple[bytes, bytes]
+    ) -> ConsoleError:
         self.phase = Phase.RELAY
         relay = self._relay = Relay(browser, server)
-        from_server, from_browser = shake.take_leftovers()
+        from_server, from_browser = leftovers
         await relay.run(
             idle_timeout_s=self.config.idle_timeout_s or math.inf,
             deadline=self._started_at + (self.config.lifetime_s or math.inf),
@@ -179,6 +206,14 @@ class Session:
             size=f"{established.width}x{established.height}",
             rfb=established.server_version,
             security=established.security,
-            transport="plain TCP",
+            transport=self.transport,
             after_s=round(self.age_s, 3),
         )
+
+
+async def _close_host(stream: trio.abc.Stream) -> None:
+    """A host's WebSocket is closed properly, so that it frees the console's place at once; anything else just is."""
+    if isinstance(stream, WebSocketStream):
+        await stream.close(1000, "", within_s=CLOSE_S)
+    else:
+        await trio.aclose_forcefully(stream)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import attrs
 import trio
@@ -23,6 +23,7 @@ from .http_io import TakeOver
 from .logger import get_logger
 from .models import ConsoleTarget
 from .registry import SessionRegistry
+from .rfb_io import SecureStream
 from .session import Session
 from .static import ASSET_ROOT, PageFiles
 from .websocket import accept_websocket
@@ -30,7 +31,16 @@ from .websocket import accept_websocket
 log = get_logger("trio_cpvm.site")
 
 #: Opens the way to a console target. Raises ``ConsoleError`` where it cannot.
-Dial: TypeAlias = Callable[[ConsoleTarget], Awaitable[trio.abc.Stream]]
+Dial: TypeAlias = Callable[[ConsoleTarget, trio.Nursery], Awaitable[trio.abc.Stream]]
+
+
+class StartsTls(Protocol):
+    """Begins TLS on a stream to a console target, in the middle of RFB."""
+
+    async def __call__(self, stream: trio.abc.Stream, target: ConsoleTarget, *, anonymous: bool) -> trio.abc.Stream:
+        """Raises ``ConsoleError`` where it cannot."""
+        ...
+
 
 PAGE_PATHS = frozenset({"/novnc", "/novnc/", "/resource/noVNC/vnc.html"})
 STATUS_PATH = "/novnc/status"
@@ -47,6 +57,7 @@ class PublicSite:
         registry: the running sessions.
         pages: the page and its files.
         dial: opens the way to a VNC server.
+        start_tls: begins TLS on that way.
     """
 
     config: Config
@@ -54,6 +65,7 @@ class PublicSite:
     registry: SessionRegistry
     pages: PageFiles
     dial: Dial
+    start_tls: StartsTls | None = None
 
     async def answer(self, request: Request, client: str) -> Response | TakeOver:
         """Answer one request.
@@ -131,4 +143,14 @@ class PublicSite:
     async def _run(self, session: Session, upgrade: Upgrade, transport: trio.abc.Stream) -> None:
         with self.registry.running(session):
             async with accept_websocket(transport, upgrade, timeout_s=self.config.server.head_timeout_s) as browser:
-                await session.run(browser, partial(self.dial, session.target))
+                await session.run(browser, partial(self.dial, session.target), self._secure(session.target))
+
+    def _secure(self, target: ConsoleTarget) -> SecureStream | None:
+        start_tls = self.start_tls
+        if start_tls is None:
+            return None
+
+        async def secure(stream: trio.abc.Stream, anonymous: bool) -> trio.abc.Stream:
+            return await start_tls(stream, target, anonymous=anonymous)
+
+        return secure

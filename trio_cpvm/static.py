@@ -58,12 +58,15 @@ class PageFiles:
     Args:
         folder: where the built page is; by default what was built into the package.
         frame_ancestors: further origins whose pages may show the console in a frame.
+        tls_only: the proxy speaks nothing but TLS, and browsers are to remember that (RFC 6797).
 
     Raises:
         BadConfiguration: the page has not been built.
     """
 
-    def __init__(self, folder: Traversable | None = None, frame_ancestors: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, folder: Traversable | None = None, frame_ancestors: tuple[str, ...] = (), *, tls_only: bool = False
+    ) -> None:
         folder = folder if folder is not None else resources.files("trio_cpvm") / "_page"
         self._assets: dict[str, Asset] = {}
         try:
@@ -80,6 +83,7 @@ class PageFiles:
         self._headers = (
             ("Content-Security-Policy", _content_security_policy(frame_ancestors)),
             ("Cross-Origin-Opener-Policy", "same-origin"),
+            *([("Strict-Transport-Security", "max-age=31536000")] if tls_only else []),
         )
 
     def asset(self, path: str) -> Asset | None:

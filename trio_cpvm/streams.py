@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from typing import final
-
 import trio
 
 
-@final
 class PrefixedStream(trio.abc.Stream):
     """A stream whose first bytes have been read already: hands those out first, then reads on.
 
     What is sent can be held back to go out together with what is sent next (``hold_next``).
+
+    Attributes:
+        transport: the stream behind it.
     """
 
     def __init__(self, prefix: bytes, stream: trio.abc.Stream) -> None:
         self._prefix = prefix
-        self._stream = stream
+        self.transport = stream
         self._hold_next = False
         self._held = b""
 
@@ -27,7 +27,7 @@ class PrefixedStream(trio.abc.Stream):
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
         """As trio's ``ReceiveStream.receive_some``. Cancelling it loses nothing."""
         if not self._prefix:
-            return await self._stream.receive_some(max_bytes)
+            return await self.transport.receive_some(max_bytes)
         await trio.lowlevel.checkpoint()
         data, self._prefix = self._prefix[:max_bytes], b"" if max_bytes is None else self._prefix[max_bytes:]
         return data
@@ -41,12 +41,12 @@ class PrefixedStream(trio.abc.Stream):
             return
         if self._held:
             data, self._held = self._held + bytes(data), b""
-        await self._stream.send_all(data)
+        await self.transport.send_all(data)
 
     async def wait_send_all_might_not_block(self) -> None:
         """As trio's ``SendStream.wait_send_all_might_not_block``."""
-        await self._stream.wait_send_all_might_not_block()
+        await self.transport.wait_send_all_might_not_block()
 
     async def aclose(self) -> None:
         """Close the stream behind."""
-        await self._stream.aclose()
+        await self.transport.aclose()

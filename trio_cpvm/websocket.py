@@ -1,27 +1,32 @@
-"""The browser's WebSocket as a byte stream: each binary message in is bytes, each ``send_all`` is one message out.
+"""A WebSocket as a byte stream: each binary message in is bytes, each ``send_all`` is one message out.
 
-The only file that knows trio-websocket. It lets the library do the opening handshake on a canonical head (``http``
-has checked the real one) and everything after it; no extension is ever negotiated. To exchange the library, exchange
-this file.
+Both kinds are here: the browser's, which is accepted, and the one to a host that speaks RFB over WebSocket. This is
+the only file that knows trio-websocket. Towards browsers the library does the opening handshake on a canonical head
+(``http`` has checked the real one) and everything after it; no extension is ever negotiated. To exchange the library,
+exchange this file.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
-from typing import final
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import cast, final
 
 import trio
 import trio_websocket
 import wsproto.utilities
 
-from .errors import close_reason
+from . import errors
+from .errors import ConsoleError, close_reason
 from .http import Upgrade
 from .streams import PrefixedStream
 
 #: A message of a browser; noVNC sends at most 10 KiB at a time, a paste in one message is still no megabyte.
 MAX_MESSAGE_BYTES = 1 << 20
 RECEIVE_BUFFER_BYTES = 16384
+#: A message of a host: a whole framebuffer update, with some.
+MAX_HOST_MESSAGE_BYTES = 16 << 20
+HOST_RECEIVE_BUFFER_BYTES = 65536
 
 #: Close codes that the library gives when the peer broke the protocol (RFC 6455 section 7.4.1).
 _VIOLATIONS = {1002: "broke the WebSocket protocol", 1007: "sent malformed text", 1009: "sent a message over 1 MiB"}
@@ -32,13 +37,14 @@ class WebSocketStream(trio.abc.Stream):
     """One WebSocket as a stream of bytes.
 
     Attributes:
-        ended_by: how the browser's side ended, in words, once ``receive_some`` has returned ``b""``.
+        transport: the stream under it.
+        ended_by: how the peer's side ended, in words, once ``receive_some`` has returned ``b""``.
         violation: whether that was by breaking the protocol.
     """
 
     def __init__(self, connection: trio_websocket.WebSocketConnection, transport: PrefixedStream) -> None:
         self._connection = connection
-        self._transport = transport
+        self.transport = transport
         self._rest = b""
         self._torn = False
         self.ended_by = ""
@@ -82,7 +88,7 @@ class WebSocketStream(trio.abc.Stream):
 
     async def wait_send_all_might_not_block(self) -> None:
         """As trio's ``SendStream.wait_send_all_might_not_block``."""
-        await self._transport.wait_send_all_might_not_block()
+        await self.transport.wait_send_all_might_not_block()
 
     async def close(self, code: int, reason: str, *, within_s: float, farewell: bytes = b"") -> None:
         """Close with a code and a reason, wait at most ``within_s`` seconds for the browser's answer, then let go.
@@ -94,16 +100,16 @@ class WebSocketStream(trio.abc.Stream):
             if not self._torn:
                 with trio.move_on_after(within_s):
                     if farewell:
-                        self._transport.hold_next()
+                        self.transport.hold_next()
                         with contextlib.suppress(trio_websocket.ConnectionClosed):
                             await self._connection.send_message(farewell)
                     await self._connection.aclose(code, close_reason(reason))
         finally:
-            await trio.aclose_forcefully(self._transport)
+            await trio.aclose_forcefully(self.transport)
 
     async def aclose(self) -> None:
         """Close the transport at once, without a word to the browser."""
-        await trio.aclose_forcefully(self._transport)
+        await trio.aclose_forcefully(self.transport)
 
     def _note_end(self, reason: trio_websocket.CloseReason | None) -> None:
         if reason is None or reason.code == 1006:
@@ -129,26 +135,111 @@ async def accept_websocket(
         ExceptionGroup: of ``trio.TooSlowError`` where the answer did not go out in time, of
             ``trio.BrokenResourceError`` where the browser was gone before it, or of what the block raised.
     """
+    async with websocket_nursery() as nursery:
+        stream = PrefixedStream(upgrade.head, transport)
+        with trio.fail_after(timeout_s):
+            request = await trio_websocket.wrap_server_stream(
+                nursery,
+                stream,
+                max_message_size=MAX_MESSAGE_BYTES,
+                receive_buffer_size=RECEIVE_BUFFER_BYTES,
+            )
+            try:
+                connection = await request.accept(subprotocol=upgrade.subprotocol)
+            except trio_websocket.ConnectionClosed:
+                raise trio.BrokenResourceError("gone before the WebSocket was open") from None
+        try:
+            yield WebSocketStream(connection, stream)
+        finally:
+            await trio.aclose_forcefully(transport)
+
+
+@contextlib.asynccontextmanager
+async def websocket_nursery() -> AsyncIterator[trio.Nursery]:
+    """A nursery for the library's reader tasks: cancelled at the end of the block, their own faults contained.
+
+    Those faults are a pong behind our close frame, an answer to somebody who has gone: by then the session has ended,
+    or the fault has cancelled it, and the fault itself tells nothing more.
+
+    Raises:
+        ExceptionGroup: of what the block raised.
+    """
     try:
         async with trio.open_nursery() as nursery:
-            stream = PrefixedStream(upgrade.head, transport)
-            with trio.fail_after(timeout_s):
-                request = await trio_websocket.wrap_server_stream(
-                    nursery,
-                    stream,
-                    max_message_size=MAX_MESSAGE_BYTES,
-                    receive_buffer_size=RECEIVE_BUFFER_BYTES,
-                )
-                try:
-                    connection = await request.accept(subprotocol=upgrade.subprotocol)
-                except trio_websocket.ConnectionClosed:
-                    raise trio.BrokenResourceError("gone before the WebSocket was open") from None
             try:
-                yield WebSocketStream(connection, stream)
+                yield nursery
             finally:
-                await trio.aclose_forcefully(transport)
                 nursery.cancel_scope.cancel()
     except* (trio_websocket.ConnectionClosed, wsproto.utilities.ProtocolError):
-        # Faults of the library's reader task: a pong after our close frame, an answer to somebody who has gone. By
-        # now the session has ended, or the fault has cancelled it; the fault itself tells nothing more.
         pass
+
+
+async def open_host_websocket(
+    nursery: trio.Nursery, transport: trio.abc.Stream, host: str, path: str
+) -> WebSocketStream:
+    """Open a WebSocket to a host that speaks RFB over it (VMware ESXi, QEMU).
+
+    Args:
+        nursery: for its reader, from ``websocket_nursery``; must live as long as the stream.
+        transport: the connection, TLS and all; closed where this fails.
+        host: for the ``Host`` header.
+        path: path and query; may be a ticket.
+
+    Raises:
+        ConsoleError: ``upstream-protocol``: the host answered, but not with 101.
+    """
+    stream = PrefixedStream(b"", transport)
+    reader = _GuardedReader(nursery)
+    opened: list[WebSocketStream] = []
+    try:
+        async with trio.open_nursery() as waiting:
+            waiting.start_soon(reader.cancel_when_over, waiting.cancel_scope)
+            connection = await trio_websocket.wrap_client_stream(
+                cast("trio.Nursery", reader),
+                cast("trio.SocketStream", stream),  # any stream will do
+                host,
+                path,
+                subprotocols=["binary"],
+                max_message_size=MAX_HOST_MESSAGE_BYTES,
+                receive_buffer_size=HOST_RECEIVE_BUFFER_BYTES,
+            )
+            opened.append(WebSocketStream(connection, stream))
+            waiting.cancel_scope.cancel()
+    except BaseException:
+        await trio.aclose_forcefully(transport)
+        raise
+    if not opened:
+        await trio.aclose_forcefully(transport)
+        raise ConsoleError(errors.UPSTREAM_PROTOCOL, reader.words)
+    return opened[0]
+
+
+class _GuardedReader:
+    """Stands in for a nursery: starts the library's reader task and keeps its faults.
+
+    The library lets a rejected handshake surface in that task, and a closed one nowhere at all.
+    """
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self._nursery = nursery
+        self._over = trio.Event()
+        self.words = "the WebSocket was closed instead of opened"
+
+    def start_soon(self, task: Callable[[], Awaitable[None]]) -> None:
+        """What the library calls on a nursery."""
+        self._nursery.start_soon(self._run, task)
+
+    async def cancel_when_over(self, scope: trio.CancelScope) -> None:
+        """Cancel ``scope`` once the reader task has ended."""
+        await self._over.wait()
+        scope.cancel()
+
+    async def _run(self, task: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await task()
+        except trio_websocket.ConnectionRejected as exc:
+            self.words = f"the WebSocket was refused: {exc.status_code}"
+        except (trio_websocket.HandshakeError, trio_websocket.ConnectionClosed, wsproto.utilities.ProtocolError):
+            pass
+        finally:
+            self._over.set()

@@ -18,15 +18,20 @@ from trio_cpvm.errors import ConsoleError, Reason, Side
 from trio_cpvm.models import Secret
 from trio_cpvm.rfb.commands import Command, Established, Failed, SendToClient, SendToServer
 from trio_cpvm.rfb.handshake import MAX_AHEAD_BYTES, MAX_NAME_BYTES, Handshake, HandshakeSettings
+from trio_cpvm.rfb.security import SecurityPolicy
 from trio_cpvm.rfb.vncauth import vnc_auth_response
 
 V33, V37, V38 = b"RFB 003.003\n", b"RFB 003.007\n", b"RFB 003.008\n"
 CHALLENGE = bytes(range(16))
-PASSWORD = HandshakeSettings(password=Secret("secret12"), name="Web 1")
+PASSWORD = HandshakeSettings(policy=SecurityPolicy(password=Secret("secret12")), name="Web 1")
 NO_PASSWORD = HandshakeSettings(name="Web 1")
 RESPONSE = vnc_auth_response(b"secret12", CHALLENGE)
 FORMAT = bytes.fromhex("20180001 00ff00ff00ff 100800 000000")
 OK = b"\0\0\0\0"
+
+
+def with_policy(policy: SecurityPolicy) -> HandshakeSettings:
+    return attrs.evolve(PASSWORD, policy=policy)
 
 
 def server_init(name: bytes) -> bytes:
@@ -93,16 +98,16 @@ GOOD = {
         for odd in (b"RFB 003.889\n", b"RFB 004.000\n", b"RFB 004.001\n", b"RFB 005.000\n")
     },
     "the whole list is read, ours is the choice": Case(
-        server=V38 + b"\6\1\x13\x81\2\x10\xff" + CHALLENGE + OK + GUEST,
+        server=V38 + b"\6\1\x1e\x81\2\x06\xff" + CHALLENGE + OK + GUEST,
         to_server=V38 + b"\2" + RESPONSE + b"\1",
     ),
     "None where the operator allows it": Case(
-        settings=attrs.evolve(PASSWORD, allow_no_authentication=True),
+        settings=with_policy(attrs.evolve(PASSWORD.policy, allow_no_authentication=True)),
         server=V38 + b"\1\1" + OK + GUEST,
         to_server=V38 + b"\1" + b"\1",
     ),
     "an empty password is none": Case(
-        settings=HandshakeSettings(password=Secret(""), name="Web 1"),
+        settings=with_policy(SecurityPolicy(password=Secret(""))),
         server=V38 + b"\1\1" + OK + GUEST,
         to_server=V38 + b"\1" + b"\1",
     ),
@@ -211,7 +216,7 @@ BAD = {
         ends=errors.UPSTREAM_PROTOCOL,
     ),
     "nothing in common": Case(
-        server=V38 + b"\3\x13\x10\x81",
+        server=V38 + b"\3\x1e\x06\x81",
         to_server=V38,
         to_client=V38 + refusal(errors.UPSTREAM_PROTOCOL),
         ends=errors.UPSTREAM_PROTOCOL,

@@ -34,6 +34,22 @@ class SendToClient:
 
 
 @attrs.frozen(kw_only=True)
+class StartTls:
+    """Begin TLS on the server's stream, as the client; what follows goes through it.
+
+    Attributes:
+        anonymous: VeNCrypt's sub-types without certificates. Otherwise the certificate has to be verified.
+    """
+
+    anonymous: bool = False
+
+
+@attrs.frozen
+class Reconnect:
+    """Close the server's stream and connect anew; the handshake begins again on the new one."""
+
+
+@attrs.frozen(kw_only=True)
 class Established:
     """Both handshakes are done; from here on bytes are carried as they come.
 
@@ -71,4 +87,4 @@ class Failed:
     farewell: bytes = b""
 
 
-Command: TypeAlias = SendToServer | SendToClient | Established | Failed
+Command: TypeAlias = SendToServer | SendToClient | StartTls | Reconnect | Established | Failed

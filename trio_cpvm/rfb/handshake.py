@@ -10,24 +10,19 @@ QEMU and TigerVNC do.
 
 from __future__ import annotations
 
-import re
 import struct
-from collections.abc import Generator
-from typing import TypeAlias, TypeVar
 
 import attrs
 
 from .. import errors
 from ..errors import ConsoleError, Side, sanitise_text
-from ..models import Secret
 from . import security
-from .commands import Command, Established, Failed, SendToClient, SendToServer
+from .commands import Command, Established, Failed, Reconnect, SendToClient, SendToServer
+from .host_auth import HostAgreement, Steps, agree_on_version, authenticate, read_tight_init
 from .reader import ByteReader, EndOfData, Read, TooMuchData
-from .versions import VERSION_BYTES, VERSION_PREFIX, Version, understood_as
-from .vncauth import CHALLENGE_BYTES, vnc_auth_response
+from .security import SecurityPolicy
+from .versions import VERSION_BYTES, Version, understood_as
 
-#: How much of a reason text is read; the rest is not waited for.
-MAX_REASON_BYTES = 1024
 #: A desktop name longer than this is no desktop name.
 MAX_NAME_BYTES = 4096
 #: Unread bytes of one peer during the handshake; a browser may send ahead, within reason.
@@ -36,10 +31,6 @@ MAX_AHEAD_BYTES = 65536
 MAX_NAME_CHARS = 255
 
 _PIXEL_FORMAT = slice(4, 20)
-_LOCKED_OUT = re.compile(r"too many|blacklist|blocked|locked", re.IGNORECASE)
-
-_T = TypeVar("_T")
-_Steps: TypeAlias = Generator[Command | ByteReader, None, _T]
 
 
 @attrs.frozen(kw_only=True)
@@ -47,24 +38,27 @@ class HandshakeSettings:
     """What the handshake has to know of the console.
 
     Attributes:
-        password: what the server is to be given; ``None`` if it should ask for nothing.
+        policy: what the server is given, and what may be chosen of what it offers.
         name: what the browser is told the console is called; empty: what the server says.
-        allow_no_authentication: go on where a server asks for nothing although there is a password.
     """
 
-    password: Secret | None = None
+    policy: SecurityPolicy = attrs.field(factory=SecurityPolicy)
     name: str = ""
-    allow_no_authentication: bool = False
 
 
 class Handshake:
     """One handshake. Call ``start``, then feed what arrives and obey the commands, until it is ``done``.
 
     Every method returns the commands that follow, in order; the last one of all is ``Established`` or ``Failed``.
+
+    Attributes:
+        policy: what may be chosen of what the server offers.
+        done: whether it is over.
     """
 
     def __init__(self, settings: HandshakeSettings | None = None) -> None:
         self._settings = settings or HandshakeSettings()
+        self.policy = self._settings.policy
         self._server = ByteReader(MAX_AHEAD_BYTES)
         self._client = ByteReader(MAX_AHEAD_BYTES)
         self._client_version: Version | None = None
@@ -90,6 +84,10 @@ class Handshake:
         """Begin: the browser gets its version at once, while the server is still being connected to."""
         self._started = True
         return self._advance()
+
+    def connected_securely(self) -> None:
+        """The connection to the server is verified TLS from its first byte on. Say so before feeding any."""
+        self.policy = attrs.evolve(self.policy, secured=True)
 
     def receive_from_server(self, data: bytes | bytearray) -> list[Command]:
         """Take bytes of the server, however they were cut."""
@@ -149,6 +147,8 @@ class Handshake:
                 self._waiting = step
                 break
             commands.append(step)
+            if isinstance(step, Reconnect):
+                self._server.reset()
             self.done = isinstance(step, Established | Failed)
         if self.done:
             self._waiting = None
@@ -157,11 +157,12 @@ class Handshake:
 
     # -- the protocol, straight down the page ------------------------------------------------------------------------
 
-    def _run(self) -> _Steps[None]:
+    def _run(self) -> Steps[None]:
         try:
             yield SendToClient(Version.V3_8.wire, "version")
             try:
-                server_version, chosen = yield from self._authenticate()
+                version = yield from agree_on_version(self._server)
+                agreed = yield from authenticate(self._server, version, self.policy)
             except ConsoleError as error:
                 yield Failed(error, (yield from self._refusal(error)))
                 return
@@ -172,78 +173,11 @@ class Handshake:
             client_version = yield from self._welcome_client()
             shared = yield from self._from_client(1, "ClientInit")
             yield SendToServer(b"\1" if shared != b"\0" else b"\0", "ClientInit")
-            yield from self._server_init(server_version, client_version, chosen)
+            yield from self._server_init(agreed, client_version)
         except ConsoleError as error:
             yield Failed(error)
 
-    def _authenticate(self) -> _Steps[tuple[Version, int]]:
-        """The server's side up to its SecurityResult. May raise ``EndOfData``."""
-        version = yield from self._server_version()
-        yield SendToServer(version.wire, "version")
-        acceptable = security.acceptable_types(
-            has_password=bool(self._settings.password),
-            allow_no_authentication=self._settings.allow_no_authentication,
-        )
-        offered = yield from self._offered_types(version)
-        chosen = security.choose_type(offered, acceptable)
-        if chosen is None:
-            raise _nothing_in_common(offered, acceptable)
-        if version is not Version.V3_3:
-            yield SendToServer(bytes([chosen]), "security type")
-        if chosen == security.VNC_AUTH and self._settings.password is not None:
-            challenge = yield from self._server.read(CHALLENGE_BYTES, "the VNC authentication challenge")
-            password = self._settings.password.reveal().encode("utf-8")
-            yield SendToServer(vnc_auth_response(password, challenge), "VNC authentication response", secret=True)
-        if chosen == security.VNC_AUTH or version is Version.V3_8:
-            yield from self._security_result(version)
-        return version, chosen
-
-    def _server_version(self) -> Read[Version]:
-        what = "the server's version"
-        raw = yield from self._server.read(len(VERSION_PREFIX), what)
-        if raw == VERSION_PREFIX:  # otherwise do not wait for more: a greeting of another protocol may be short
-            raw += yield from self._server.read(VERSION_BYTES - len(raw), what)
-        version = understood_as(raw)
-        if version is None:
-            raise ConsoleError(errors.UPSTREAM_PROTOCOL, f"not RFB: the server began with {sanitise_text(raw)!r}")
-        return version
-
-    def _offered_types(self, version: Version) -> Read[list[int]]:
-        """All of the security types the server offers; an error where it refuses instead."""
-        what = "the server's security types"
-        if version is Version.V3_3:
-            offered = [(yield from self._server.read_u32(what))]
-            refused = offered == [security.INVALID]
-        else:
-            count = yield from self._server.read_u8(what)
-            offered = list((yield from self._server.read(count, what)))
-            refused = count == 0
-        if refused:
-            text = yield from self._reason_text()
-            reason = errors.UPSTREAM_AUTH_BLOCKED if _LOCKED_OUT.search(text) else errors.UPSTREAM_PROTOCOL
-            raise ConsoleError(reason, f"the server offers no security type: {text!r}", server_text=text)
-        return offered
-
-    def _security_result(self, version: Version) -> Read[None]:
-        result = yield from self._server.read_u32("the security result")
-        if result == 0:
-            return
-        text = (yield from self._reason_text()) if version is Version.V3_8 else ""
-        if result == 2 or _LOCKED_OUT.search(text):
-            reason = errors.UPSTREAM_AUTH_BLOCKED
-        else:
-            reason = errors.UPSTREAM_AUTH_FAILED if result == 1 else errors.UPSTREAM_PROTOCOL
-        raise ConsoleError(reason, f"security result {result}: {text!r}", server_text=text)
-
-    def _reason_text(self) -> Read[str]:
-        """What the server says about a refusal. It has refused already, so a text that never comes is no new fault."""
-        try:
-            size = yield from self._server.read_u32("the length of the reason")
-            return sanitise_text((yield from self._server.read(min(size, MAX_REASON_BYTES), "the reason")))
-        except (EndOfData, ConsoleError):
-            return ""
-
-    def _client_speaks(self) -> _Steps[Version]:
+    def _client_speaks(self) -> Steps[Version]:
         """The browser's answer to our version."""
         if self._client_version is None:
             raw = yield from self._from_client(VERSION_BYTES, "the browser's version")
@@ -252,7 +186,7 @@ class Handshake:
                 raise ConsoleError(errors.CLIENT_PROTOCOL, f"not RFB: the browser began with {sanitise_text(raw)!r}")
         return self._client_version
 
-    def _welcome_client(self) -> _Steps[Version]:
+    def _welcome_client(self) -> Steps[Version]:
         """The browser's side up to its SecurityResult: security type None and nothing else."""
         version = yield from self._client_speaks()
         if version is Version.V3_3:
@@ -270,7 +204,7 @@ class Handshake:
             yield SendToClient(struct.pack(">I", 0), "security result: ok")
         return version
 
-    def _refusal(self, error: ConsoleError) -> _Steps[bytes]:
+    def _refusal(self, error: ConsoleError) -> Steps[bytes]:
         """What tells the browser why, in RFB's own words, so that any client shows it (rfbproto: no security types)."""
         self._refusing = True
         if error.reason is errors.CLOSED_BY_USER:
@@ -283,13 +217,15 @@ class Handshake:
         none_offered = struct.pack(">I", 0) if version is Version.V3_3 else b"\0"
         return none_offered + struct.pack(">I", len(text)) + text
 
-    def _server_init(self, server_version: Version, client_version: Version, chosen: int) -> _Steps[None]:
+    def _server_init(self, agreed: HostAgreement, client_version: Version) -> Steps[None]:
         try:
             head = yield from self._server.read(24, "ServerInit")
             (name_size,) = struct.unpack(">I", head[20:])
             if name_size > MAX_NAME_BYTES:
                 raise ConsoleError(errors.UPSTREAM_PROTOCOL, f"ServerInit with a name of {name_size} bytes")
             raw_name = yield from self._server.read(name_size, "the desktop name")
+            if agreed.tight:
+                yield from read_tight_init(self._server)
         except EndOfData as exc:
             raise _closed_by_server(str(exc)) from None
         name = sanitise_text(self._settings.name or raw_name, MAX_NAME_CHARS)
@@ -301,9 +237,9 @@ class Handshake:
             width=width,
             height=height,
             bits_per_pixel=head[_PIXEL_FORMAT][0],
-            server_version=str(server_version),
+            server_version=str(agreed.version),
             client_version=str(client_version),
-            security=security.type_name(chosen),
+            security=agreed.security,
         )
 
     def _from_client(self, size: int, what: str) -> Read[bytes]:
@@ -315,16 +251,3 @@ class Handshake:
 
 def _closed_by_server(what: str) -> ConsoleError:
     return ConsoleError(errors.UPSTREAM_PROTOCOL, f"the server closed the connection instead of sending {what}")
-
-
-def _nothing_in_common(offered: list[int], acceptable: tuple[int, ...]) -> ConsoleError:
-    names = security.type_names(offered)
-    if security.NONE in offered and security.NONE not in acceptable:
-        return ConsoleError(
-            errors.UPSTREAM_PROTOCOL,
-            f"the server offers {names}, but the token carries a password: refused, since "
-            "upstream.allow_no_authentication is off",
-        )
-    if security.VNC_AUTH in offered:
-        return ConsoleError(errors.UPSTREAM_AUTH_FAILED, f"the server offers {names}, and the token has no password")
-    return ConsoleError(errors.UPSTREAM_PROTOCOL, f"the server offers {names}, none of which this proxy speaks")

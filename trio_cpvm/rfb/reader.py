@@ -52,6 +52,16 @@ class ByteReader:
         """The peer will send nothing more."""
         self.at_end = True
 
+    @property
+    def unread(self) -> int:
+        """How many bytes wait to be read."""
+        return len(self._buffer)
+
+    def reset(self) -> None:
+        """Forget everything: another connection takes this one's place."""
+        self._buffer.clear()
+        self.at_end = False
+
     def read(self, size: int, what: str) -> Read[bytes]:
         """Read exactly ``size`` bytes; the caller has checked that this is a sane number.
 

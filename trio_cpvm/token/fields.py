@@ -25,6 +25,7 @@ def target_to_json(target: ConsoleTarget) -> str:
         "clientHostPort": target.port,
     }
     texts = {
+        "username": target.username,
         "clientHostPassword": _reveal(target.password),
         "clientTag": target.vm_id,
         "clientDisplayName": target.name,
@@ -63,6 +64,7 @@ def target_from_json(text: str) -> ConsoleTarget:
     target = ConsoleTarget(
         host=fields.text("clientHostAddress"),
         port=fields.port("clientHostPort"),
+        username=fields.text("username"),
         password=fields.secret("clientHostPassword"),
         vm_id=fields.text("clientTag"),
         name=fields.text("clientDisplayName"),
@@ -78,7 +80,8 @@ def target_from_json(text: str) -> ConsoleTarget:
         not_after=fields.moment("notAfter"),
         view_only=fields.flag("viewOnly"),
     )
-    if not target.websocket_url and not target.tunnel_url and not (target.host and target.port):
+    elsewhere = target.websocket_url or target.tunnel_url or target.host.startswith("unix:")
+    if not elsewhere and not (target.host and target.port):
         raise TargetInvalid("clientHostAddress or clientHostPort is missing")
     return target
 

@@ -23,6 +23,8 @@ _Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 #: A name with more addresses than this is no console host.
 MAX_ADDRESSES = 16
+#: How long one address may take before the next is tried beside it, in seconds (RFC 8305 section 5).
+STAGGER_S = 0.25
 
 
 async def dial_tcp(host: str, port: int, *, allowed: Sequence[Network], timeout_s: float) -> trio.SocketStream:
@@ -70,13 +72,35 @@ async def _resolve(host: str, port: int) -> list[_Address]:
 
 
 async def _first_that_answers(addresses: Sequence[_Address], port: int) -> trio.SocketStream:
-    """Try the addresses in turn; raises the last one's ``OSError``."""
-    for address in addresses[:-1]:
+    """Happy eyeballs (RFC 8305) over addresses that have been checked: the next one starts when one has failed or is
+    slow, and the first connection wins. Raises the ``OSError`` of the last to fail.
+    """
+    winner: trio.SocketStream | None = None
+    last: OSError | None = None
+
+    async def attempt(address: _Address, failed: trio.Event, scope: trio.CancelScope) -> None:
+        nonlocal winner, last
         try:
-            return await trio.open_tcp_stream(str(address), port)
-        except OSError:
-            continue
-    return await trio.open_tcp_stream(str(addresses[-1]), port)
+            stream = await trio.open_tcp_stream(str(address), port)
+        except OSError as exc:
+            last = exc
+            failed.set()
+            return
+        if winner is None:
+            winner = stream
+            scope.cancel()
+        else:  # two at once
+            await trio.aclose_forcefully(stream)
+
+    async with trio.open_nursery() as nursery:
+        for address in addresses:
+            failed = trio.Event()
+            nursery.start_soon(attempt, address, failed, nursery.cancel_scope)
+            with trio.move_on_after(STAGGER_S):
+                await failed.wait()
+    if winner is not None:
+        return winner
+    raise last or OSError("no address")
 
 
 def _words(exc: OSError) -> str:
