@@ -94,10 +94,19 @@ def serve(config_path: Path) -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 @_command
 def check_config(file: Path) -> None:
-    """Check a configuration FILE and the key files it names."""
+    """Check a configuration FILE and the key and certificate files it names."""
+    from .certificates import BrowserTls
+    from .server import insecure_settings
+    from .upstream import HostTls
+
     config = load_config(file)
     for path in config.token.key_files:
         click.echo(f"{path}: token key {read_key_file(path).fingerprint}")
+    HostTls(config.upstream)
+    if config.server.listen_tls:
+        BrowserTls(config.tls)
+    for warning in insecure_settings(config):
+        click.echo(f"{file}: warning: {warning}")
     click.echo(f"{file}: ok")
 
 
@@ -127,8 +136,9 @@ def _read_password(file: str | None) -> Secret | None:
 
 @main.command()
 @config_option
-@click.option("--host", default="", help="The VNC server's name or address.")
+@click.option("--host", default="", help="The VNC server's name or address; unix:/path for a unix socket.")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Its TCP port.")
+@click.option("--username", default="", help="For servers that ask for a user name as well (VeNCrypt Plain).")
 @click.option("--password-file", help="File with the VNC password on its first line; - reads standard input.")
 @click.option("--vm-id", default="", help="The machine's id; second viewers are told by it.")
 @click.option("--name", default="", help="What the page calls the machine.")
@@ -147,6 +157,7 @@ def mint(
     config_path: Path,
     host: str,
     port: int,
+    username: str,
     password_file: str | None,
     vm_id: str,
     name: str,
@@ -160,7 +171,7 @@ def mint(
     websocket_url: str,
 ) -> None:
     """Print a URL that opens one machine's console."""
-    if not (websocket_url or tunnel_url) and not (host and port):
+    if not (websocket_url or tunnel_url or host.startswith("unix:")) and not (host and port):
         raise click.UsageError("--host and --port are needed")
     if view_only:
         raise click.UsageError("--view-only: this version does not enforce that yet, so it mints no such token")
@@ -169,6 +180,7 @@ def mint(
     target = ConsoleTarget(
         host=host,
         port=port,
+        username=username,
         password=_read_password(password_file),
         vm_id=vm_id,
         name=name,
