@@ -52,7 +52,7 @@ def test_values_arrive_in_their_types() -> None:
         ("x = 1", ["x: unknown key (value 1)"]),
         ("server = 3", ["server = 3: expected a table"]),
         ("[server]\nlisten = 'a'", ["server.listen = 'a': expected a list"]),
-        ("[server]\nlisten = []", ["server.listen = []: at least one is needed"]),
+        ("[server]\nlisten = []", ["server.listen = [] and server.listen_tls = []: at least one address is needed"]),
         (
             "[server]\nlisten = [':80', 'nope']",
             ["server.listen[1] = 'nope': expected host:port, [v6]:port or unix:/path"],
