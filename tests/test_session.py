@@ -404,3 +404,45 @@ async def test_one_line_at_the_start_one_when_open_one_at_the_end(
     assert last["reason"] == "closed-by-user"
     assert {"bytes_up", "bytes_down", "duration_s", "session"} <= last.keys()
     assert PASSWORD not in caplog.text
+
+
+async def test_a_handshake_whose_end_nobody_takes_is_late(autojump_clock: MockClock) -> None:
+    async with console(ScriptedVncServer(password=PASSWORD), make_pair=trio.testing.lockstep_stream_pair) as c:
+        await c.browser.send_all(b"RFB 003.008\n")
+        for wanted, answer in ((14, b"\1"), (4, b"\1")):  # version and types; the result; then ServerInit is not read
+            got = b""
+            while len(got) < wanted:
+                got += await c.browser.receive_some()
+            await c.browser.send_all(answer)
+        await trio.sleep(20)
+        await c.drain()
+        end = await c.wait_end()
+        assert end.reason is errors.CLIENT_TIMEOUT
+        assert c.session.phase is Phase.HANDSHAKE
+
+
+async def test_a_fault_of_our_own_is_called_one(autojump_clock: MockClock, caplog: pytest.LogCaptureFixture) -> None:
+    async def connect(_: trio.Nursery) -> trio.abc.Stream:
+        raise ZeroDivisionError
+
+    async with console(connect, dials=True) as c:
+        await c.drain()
+        assert (await c.wait_end()).reason is errors.INTERNAL_ERROR
+        assert c.browser.close_code == 1011
+    assert "ZeroDivisionError" in caplog.text
+
+
+@pytest.mark.parametrize("then", [[ReadForever()], [SendForever(b"x" * 3000)]])
+async def test_what_the_browser_sent_before_it_went_still_arrives(then: list[Step], autojump_clock: MockClock) -> None:
+    press, release = KEY, b"\4\0\0\0\0\0\0a"
+    host = ScriptedVncServer(password=PASSWORD, then=then)
+    async with console(host) as c:
+        await RfbClient(c.browser).handshake()
+        frames = b"".join(
+            bytes([0x80 | opcode, 0x80 | len(payload)]) + bytes(4) + payload
+            for opcode, payload in ((2, press), (2, release), (8, b"\3\xe8"))
+        )
+        await c.browser.send_raw(frames)  # in one segment, as a closing tab does it
+        end = await c.wait_end()
+        assert end.reason is errors.CLOSED_BY_USER
+        assert end.bytes_up == len(press + release)

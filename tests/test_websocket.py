@@ -141,6 +141,23 @@ async def test_an_unmasked_frame_is_a_violation() -> None:
         assert ours.violation
 
 
+async def test_fragments_without_end_are_a_violation() -> None:
+    async with pair() as (browser, ours), trio.open_nursery() as nursery:
+
+        async def flood() -> None:
+            with contextlib.suppress(trio.BrokenResourceError):
+                await browser.send_frame(Opcode.BINARY, b"", fin=False)
+                while True:
+                    await browser.send_raw((bytes([Opcode.CONTINUATION, 0x80]) + bytes(4)) * 1000)
+
+        nursery.start_soon(flood)
+        assert await ours.receive_some() == b""
+        assert ours.ended_by == "sent fragments without end"
+        assert ours.violation
+        await ours.aclose()
+        nursery.cancel_scope.cancel()
+
+
 async def drain(browser: WebSocketDouble) -> None:
     with contextlib.suppress(trio.BrokenResourceError):
         while await browser.receive_some():

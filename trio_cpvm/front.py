@@ -18,6 +18,7 @@ from .gate import normal_address
 from .http import Request, Response
 from .http_io import TakeOver, serve_http
 from .logger import get_logger
+from .streams import keep_alive
 
 log = get_logger("trio_cpvm.front")
 
@@ -63,6 +64,7 @@ class Front:
             return
         self.connections += 1
         try:
+            keep_alive(stream)
             client = client_address(stream)
 
             async def site(request: Request) -> Response | TakeOver:

@@ -133,7 +133,10 @@ class SessionEnd:
 
 def _origin_of(url: str) -> str:
     """Scheme, host and port of a URL: its path and query may be a ticket."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "a broken URL"
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 

@@ -104,6 +104,9 @@ class Relay:
                 try:
                     await self._browser.send_all(data)
                 except (trio.BrokenResourceError, trio.ClosedResourceError):
+                    # What the browser sent before it went may still be on its way up: the release of a key, say.
+                    with trio.move_on_after(FLUSH_S):
+                        await self._ended.wait()
                     self.end(errors.CLOSED_BY_USER, f"the browser {self._browser.ended_by or 'is gone'}")
                     return
                 self.bytes_down += len(data)

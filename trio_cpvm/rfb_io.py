@@ -73,8 +73,9 @@ class HandshakeDriver:
         self._secure = secure
         with trio.move_on_after(timeout_s):
             await self._run_until_done()
-        if self._result is None:
+        if self._result is None and not self._shake.done:
             await self._tell_timeout(timeout_s)
+        # A handshake that the machine has finished, but whose last bytes nobody took in time, is late all the same.
         return self._result or Failed(self._timeout_error(timeout_s))
 
     def take_leftovers(self) -> tuple[bytes, bytes]:
@@ -91,6 +92,7 @@ class HandshakeDriver:
             await self._obey(nursery.cancel_scope)
 
     async def _tell_timeout(self, timeout_s: float) -> None:
+        self._queue.clear()  # what could not be sent in time is not sent now
         with trio.move_on_after(REFUSAL_GRACE_S):
             async with trio.open_nursery() as nursery:
                 self._queue.extend(self._shake.abort(self._timeout_error(timeout_s)))
@@ -98,6 +100,8 @@ class HandshakeDriver:
 
     def _timeout_error(self, timeout_s: float) -> ConsoleError:
         waiting = self._shake.waiting_for_what
+        if self._shake.done:
+            return ConsoleError(errors.CLIENT_TIMEOUT, f"the handshake's end was not taken within {timeout_s:g} s")
         if self._shake.waiting_for is Side.DOWNSTREAM:
             return ConsoleError(errors.CLIENT_TIMEOUT, f"no {waiting} within {timeout_s:g} s")
         return ConsoleError(errors.UPSTREAM_TIMEOUT, f"still waiting for {waiting} after {timeout_s:g} s")
@@ -120,6 +124,7 @@ class HandshakeDriver:
         try:
             self.server = await self._secure(self.server, anonymous)
         except ConsoleError as error:
+            self.server = None  # closed; there is nothing to read any more while the browser is told
             self._queue.extend(self._shake.abort(error))
 
     async def _pump(self, side: Side, scope: trio.CancelScope) -> None:

@@ -50,7 +50,7 @@ class Session:
     client: str
     config: SessionConfig = attrs.field(factory=SessionConfig)
     upstream: UpstreamConfig = attrs.field(factory=UpstreamConfig)
-    id: str = attrs.field(factory=lambda: secrets.token_hex(4))
+    id: str = attrs.field(factory=lambda: secrets.token_hex(6))
     phase: Phase = Phase.CONNECT
     established: Established | None = None
     transport: str = ""
@@ -105,6 +105,9 @@ class Session:
         ended = ConsoleError(errors.CLIENT_PROTOCOL, "the WebSocket broke")
         try:
             ended = await self._console(browser, connect, secure)
+        except Exception:
+            ended = ConsoleError(errors.INTERNAL_ERROR, "a fault of this proxy")
+            bound.exception("internal error")
         finally:
             ended = self._ending or ended
             self.outcome = SessionEnd(

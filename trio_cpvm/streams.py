@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import trio
 
 
@@ -50,3 +52,19 @@ class PrefixedStream(trio.abc.Stream):
     async def aclose(self) -> None:
         """Close the stream behind."""
         await self.transport.aclose()
+
+
+#: A peer that has vanished without a word (power, network) is noticed after about two minutes of silence.
+KEEP_ALIVE = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 6),
+)
+
+
+def keep_alive(stream: trio.abc.Stream) -> None:
+    """Have the system probe a TCP peer that says nothing; other streams are left alone."""
+    if isinstance(stream, trio.SocketStream) and stream.socket.family in (socket.AF_INET, socket.AF_INET6):
+        for level, option, value in KEEP_ALIVE:
+            stream.setsockopt(level, option, value)

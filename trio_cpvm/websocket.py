@@ -12,6 +12,7 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import cast, final
 
+import h11
 import trio
 import trio_websocket
 import wsproto.utilities
@@ -27,9 +28,32 @@ RECEIVE_BUFFER_BYTES = 16384
 #: A message of a host: a whole framebuffer update, with some.
 MAX_HOST_MESSAGE_BYTES = 16 << 20
 HOST_RECEIVE_BUFFER_BYTES = 65536
+#: What a host may say until its WebSocket is open; the library would keep all of a refusal's body.
+MAX_HOST_HANDSHAKE_BYTES = 1 << 20
 
 #: Close codes that the library gives when the peer broke the protocol (RFC 6455 section 7.4.1).
 _VIOLATIONS = {1002: "broke the WebSocket protocol", 1007: "sent malformed text", 1009: "sent a message over 1 MiB"}
+
+
+class _BoundedStream(PrefixedStream):
+    """Bounds what the library may have taken in without a message coming out of it.
+
+    The library bounds a message by its bytes: of fragments without any, or pings, it would take and keep ever more.
+    """
+
+    def __init__(self, prefix: bytes, stream: trio.abc.Stream, limit: int) -> None:
+        super().__init__(prefix, stream)
+        self._limit = limit
+        self.unclaimed = 0
+        self.overrun = False
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        data = await super().receive_some(max_bytes)
+        self.unclaimed += len(data)
+        if self.unclaimed > self._limit:
+            self.overrun = True
+            raise trio.BrokenResourceError("too much without a message")
+        return data
 
 
 @final
@@ -42,11 +66,12 @@ class WebSocketStream(trio.abc.Stream):
         violation: whether that was by breaking the protocol.
     """
 
-    def __init__(self, connection: trio_websocket.WebSocketConnection, transport: PrefixedStream) -> None:
+    def __init__(self, connection: trio_websocket.WebSocketConnection, transport: _BoundedStream) -> None:
         self._connection = connection
         self.transport = transport
         self._rest = b""
         self._torn = False
+        self._at_end = False
         self.ended_by = ""
         self.violation = False
 
@@ -58,15 +83,18 @@ class WebSocketStream(trio.abc.Stream):
         if self._rest:
             await trio.lowlevel.checkpoint()
         while not self._rest:
-            if self.ended_by:
+            if self._at_end:  # not ``ended_by``: sending may notice the end while messages still wait to be read
                 return b""
             try:
                 message = await self._connection.get_message()
             except trio_websocket.ConnectionClosed as exc:
                 self._note_end(exc.reason)
+                self._at_end = True
                 return b""
+            self.transport.unclaimed = 0
             if isinstance(message, str):
                 self.ended_by, self.violation = "sent a text message", True
+                self._at_end = True
                 return b""
             self._rest = message
         data, self._rest = self._rest[:max_bytes], b"" if max_bytes is None else self._rest[max_bytes:]
@@ -112,7 +140,9 @@ class WebSocketStream(trio.abc.Stream):
         await trio.aclose_forcefully(self.transport)
 
     def _note_end(self, reason: trio_websocket.CloseReason | None) -> None:
-        if reason is None or reason.code == 1006:
+        if self.transport.overrun:
+            self.ended_by, self.violation = "sent fragments without end", True
+        elif reason is None or reason.code == 1006:
             self.ended_by = self.ended_by or "connection lost"
         elif reason.code in _VIOLATIONS:
             self.ended_by, self.violation = _VIOLATIONS[reason.code], True
@@ -136,7 +166,7 @@ async def accept_websocket(
             ``trio.BrokenResourceError`` where the browser was gone before it, or of what the block raised.
     """
     async with websocket_nursery() as nursery:
-        stream = PrefixedStream(upgrade.head, transport)
+        stream = _BoundedStream(upgrade.head, transport, 2 * MAX_MESSAGE_BYTES)
         with trio.fail_after(timeout_s):
             request = await trio_websocket.wrap_server_stream(
                 nursery,
@@ -188,7 +218,7 @@ async def open_host_websocket(
     Raises:
         ConsoleError: ``upstream-protocol``: the host answered, but not with 101.
     """
-    stream = PrefixedStream(b"", transport)
+    stream = _BoundedStream(b"", transport, 2 * MAX_HOST_MESSAGE_BYTES)
     reader = _GuardedReader(nursery)
     opened: list[WebSocketStream] = []
     try:
@@ -203,6 +233,7 @@ async def open_host_websocket(
                 max_message_size=MAX_HOST_MESSAGE_BYTES,
                 receive_buffer_size=HOST_RECEIVE_BUFFER_BYTES,
             )
+            stream.left = None
             opened.append(WebSocketStream(connection, stream))
             waiting.cancel_scope.cancel()
     except BaseException:
@@ -212,6 +243,25 @@ async def open_host_websocket(
         await trio.aclose_forcefully(transport)
         raise ConsoleError(errors.UPSTREAM_PROTOCOL, reader.words)
     return opened[0]
+
+
+class _LimitedStream(PrefixedStream):
+    """A stream that breaks once the peer has sent too much.
+
+    Attributes:
+        left: how many bytes it may still send; ``None`` for any number.
+    """
+
+    left: int | None = MAX_HOST_HANDSHAKE_BYTES
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        """As ``PrefixedStream.receive_some``."""
+        data = await super().receive_some(max_bytes)
+        if self.left is not None:
+            self.left -= len(data)
+            if self.left < 0:
+                raise trio.BrokenResourceError("too long a handshake")
+        return data
 
 
 class _GuardedReader:
@@ -240,6 +290,8 @@ class _GuardedReader:
         except trio_websocket.ConnectionRejected as exc:
             self.words = f"the WebSocket was refused: {exc.status_code}"
         except (trio_websocket.HandshakeError, trio_websocket.ConnectionClosed, wsproto.utilities.ProtocolError):
+            pass
+        except h11.ProtocolError:  # wsproto answers a malformed handshake, although a client cannot
             pass
         finally:
             self._over.set()

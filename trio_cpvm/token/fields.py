@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import json
 import math
+import re
 
 from ..models import ConsoleTarget, Secret
 
 MAX_FIELD_CHARS = 2048
+
+#: What JSON can write and no encoding can carry.
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class TargetInvalid(ValueError):
@@ -102,6 +106,8 @@ class _Fields:
             return ""
         if not isinstance(value, str) or len(value) > MAX_FIELD_CHARS:
             raise TargetInvalid(f"{name} is no text of at most {MAX_FIELD_CHARS} characters")
+        if _SURROGATE.search(value):
+            raise TargetInvalid(f"{name} is no text: half a character")
         return value
 
     def secret(self, name: str) -> Secret | None:

@@ -6,6 +6,7 @@ also when cancelled; deadlines are inside.
 
 from __future__ import annotations
 
+import re
 import stat
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -110,11 +111,14 @@ class Dialler:
             raise ConsoleError(errors.UPSTREAM_PROTOCOL, "websocketUrl is no URL") from None
         if parts.scheme not in ("ws", "wss") or not parts.hostname:
             raise ConsoleError(errors.UPSTREAM_PROTOCOL, "websocketUrl is no ws or wss URL")
+        host = parts.netloc.rpartition("@")[2]
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        if not re.fullmatch(r"[\x21-\x7e]*", host + path):
+            raise ConsoleError(errors.UPSTREAM_PROTOCOL, "websocketUrl has characters that no request may have")
         stream: trio.abc.Stream = await self._tcp(parts.hostname, port)
         if parts.scheme == "wss":
             stream = await self._tls.start(stream, parts.hostname)
-        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        return await open_host_websocket(nursery, stream, parts.netloc.rpartition("@")[2], path)
+        return await open_host_websocket(nursery, stream, host, path)
 
     async def _unix(self, path: str) -> trio.SocketStream:
         """A unix socket below the configured directory, every link followed first."""

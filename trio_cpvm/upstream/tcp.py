@@ -18,6 +18,7 @@ from .. import errors
 from ..config import Network
 from ..errors import ConsoleError
 from ..models import format_address
+from ..streams import keep_alive
 
 _Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -48,7 +49,9 @@ async def dial_tcp(host: str, port: int, *, allowed: Sequence[Network], timeout_
             if not usable:
                 names = ", ".join(map(str, candidates))
                 raise ConsoleError(errors.UPSTREAM_FORBIDDEN, f"{where} ({names}) is outside upstream.allowed_networks")
-            return await _first_that_answers(usable, port)
+            stream = await _first_that_answers(usable, port)
+            keep_alive(stream)
+            return stream
     except trio.TooSlowError:
         raise ConsoleError(errors.UPSTREAM_TIMEOUT, f"no TCP connection to {where} within {timeout_s:g} s") from None
     except OSError as exc:
@@ -66,7 +69,7 @@ async def _resolve(host: str, port: int) -> list[_Address]:
     """Every address of a host, in the resolver's order, without doubles."""
     try:
         found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except UnicodeError as exc:  # a label too long for DNS
+    except ValueError as exc:  # a label too long for DNS, a NUL
         raise OSError(f"not a host name: {exc}") from exc
     return list(dict.fromkeys(ipaddress.ip_address(entry[4][0]) for entry in found))[:MAX_ADDRESSES]
 
@@ -92,12 +95,17 @@ async def _first_that_answers(addresses: Sequence[_Address], port: int) -> trio.
         else:  # two at once
             await trio.aclose_forcefully(stream)
 
-    async with trio.open_nursery() as nursery:
-        for address in addresses:
-            failed = trio.Event()
-            nursery.start_soon(attempt, address, failed, nursery.cancel_scope)
-            with trio.move_on_after(STAGGER_S):
-                await failed.wait()
+    try:
+        async with trio.open_nursery() as nursery:
+            for address in addresses:
+                failed = trio.Event()
+                nursery.start_soon(attempt, address, failed, nursery.cancel_scope)
+                with trio.move_on_after(STAGGER_S):
+                    await failed.wait()
+    except BaseException:
+        if winner is not None:  # it came in the same moment as the cancellation
+            await trio.aclose_forcefully(winner)
+        raise
     if winner is not None:
         return winner
     raise last or OSError("no address")

@@ -14,8 +14,9 @@ from .. import errors
 from ..config import UpstreamConfig
 from ..errors import BadConfiguration, ConsoleError
 
-#: OpenSSL's name for cipher suites without certificates; its default security level has none of them.
-_ANONYMOUS_CIPHERS = "aNULL:@SECLEVEL=0"
+#: OpenSSL's name for cipher suites without certificates, less those that do not encrypt; its default security level has
+#: none of them.
+_ANONYMOUS_CIPHERS = "aNULL:!eNULL:@SECLEVEL=0"
 
 
 class HostTls:
@@ -39,10 +40,11 @@ class HostTls:
             self._verified.verify_mode = ssl.CERT_NONE
         if config.client_certificate:
             try:
-                self._verified.load_cert_chain(config.client_certificate, config.client_key)
-            except (OSError, ssl.SSLError) as exc:
-                where = f"upstream.client_certificate = {config.client_certificate!r}"
-                raise BadConfiguration(f"{where}: {exc.strerror or exc}") from exc
+                self._verified.load_cert_chain(config.client_certificate, config.client_key, password=_no_password)
+            except (OSError, ssl.SSLError, ValueError) as exc:
+                names = f"{config.client_certificate!r}, upstream.client_key = {config.client_key!r}"
+                words = getattr(exc, "reason", None) or getattr(exc, "strerror", None) or str(exc)
+                raise BadConfiguration(f"upstream.client_certificate = {names}: {words}") from exc
         self._anonymous: ssl.SSLContext | None = None
         if config.allow_anonymous_tls:
             self._anonymous = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -64,17 +66,23 @@ class HostTls:
         """
         context = self._anonymous if anonymous else self._verified
         if context is None:
+            await trio.aclose_forcefully(stream)
             raise ConsoleError(errors.UPSTREAM_TLS_FAILED, "upstream.allow_anonymous_tls is off")
-        secure = trio.SSLStream(stream, context, server_hostname=host.partition("%")[0] or None)
         try:
+            # an empty name is refused here; with None, ssl would verify no name at all, whatever check_hostname says
+            secure = trio.SSLStream(stream, context, server_hostname=host.partition("%")[0])
             await secure.do_handshake()
-        except (trio.BrokenResourceError, ssl.CertificateError, ValueError) as exc:
+        except (trio.BrokenResourceError, ssl.CertificateError, ValueError, TypeError) as exc:  # the last two: the name
             await trio.aclose_forcefully(stream)
             raise ConsoleError(errors.UPSTREAM_TLS_FAILED, f"TLS with {host}: {tls_words(exc)}") from exc
         except BaseException:
             await trio.aclose_forcefully(stream)
             raise
         return secure
+
+
+def _no_password() -> str:
+    raise ValueError("the private key is encrypted; a daemon has nobody to ask for its password")
 
 
 def tls_words(exc: BaseException) -> str:
