@@ -39,18 +39,23 @@ class _BoundedStream(PrefixedStream):
     """Bounds what the library may have taken in without a message coming out of it.
 
     The library bounds a message by its bytes: of fragments without any, or pings, it would take and keep ever more.
+
+    Attributes:
+        limit: bytes without a message.
+        unclaimed: how many have come since the last one.
+        overrun: whether that was too many.
     """
 
     def __init__(self, prefix: bytes, stream: trio.abc.Stream, limit: int) -> None:
         super().__init__(prefix, stream)
-        self._limit = limit
+        self.limit = limit
         self.unclaimed = 0
         self.overrun = False
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
         data = await super().receive_some(max_bytes)
         self.unclaimed += len(data)
-        if self.unclaimed > self._limit:
+        if self.unclaimed > self.limit:
             self.overrun = True
             raise trio.BrokenResourceError("too much without a message")
         return data
@@ -218,7 +223,7 @@ async def open_host_websocket(
     Raises:
         ConsoleError: ``upstream-protocol``: the host answered, but not with 101.
     """
-    stream = _BoundedStream(b"", transport, 2 * MAX_HOST_MESSAGE_BYTES)
+    stream = _BoundedStream(b"", transport, MAX_HOST_HANDSHAKE_BYTES)
     reader = _GuardedReader(nursery)
     opened: list[WebSocketStream] = []
     try:
@@ -233,7 +238,7 @@ async def open_host_websocket(
                 max_message_size=MAX_HOST_MESSAGE_BYTES,
                 receive_buffer_size=HOST_RECEIVE_BUFFER_BYTES,
             )
-            stream.left = None
+            stream.limit, stream.unclaimed = 2 * MAX_HOST_MESSAGE_BYTES, 0
             opened.append(WebSocketStream(connection, stream))
             waiting.cancel_scope.cancel()
     except BaseException:
@@ -243,25 +248,6 @@ async def open_host_websocket(
         await trio.aclose_forcefully(transport)
         raise ConsoleError(errors.UPSTREAM_PROTOCOL, reader.words)
     return opened[0]
-
-
-class _LimitedStream(PrefixedStream):
-    """A stream that breaks once the peer has sent too much.
-
-    Attributes:
-        left: how many bytes it may still send; ``None`` for any number.
-    """
-
-    left: int | None = MAX_HOST_HANDSHAKE_BYTES
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        """As ``PrefixedStream.receive_some``."""
-        data = await super().receive_some(max_bytes)
-        if self.left is not None:
-            self.left -= len(data)
-            if self.left < 0:
-                raise trio.BrokenResourceError("too long a handshake")
-        return data
 
 
 class _GuardedReader:
