@@ -446,3 +446,14 @@ async def test_what_the_browser_sent_before_it_went_still_arrives(then: list[Ste
         end = await c.wait_end()
         assert end.reason is errors.CLOSED_BY_USER
         assert end.bytes_up == len(press + release)
+
+
+@pytest.mark.parametrize("said", [b"", b"RFB 003.008\n"])
+async def test_a_fault_of_the_browser_in_the_handshake_is_called_one(said: bytes, autojump_clock: MockClock) -> None:
+    async with console(ScriptedVncServer.playing(Stall())) as c:
+        await c.browser.send_all(said)
+        await c.browser.send_text("hello")
+        await c.drain()
+        end = await c.wait_end()
+        assert (end.reason, end.detail) == (errors.CLIENT_PROTOCOL, "the browser sent a text message")
+        assert c.browser.close_code == 1002

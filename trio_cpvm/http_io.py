@@ -70,11 +70,16 @@ async def serve_http(stream: trio.abc.Stream, site: Site, *, head_timeout_s: flo
             else:
                 await answer.handler(stream)
                 return
-        log.debug("request", method=request.method, path=request.path, status=answer.status)
+        log.debug("request", method=request.method[:16], path=_shown(request.path), status=answer.status)
         await _answer(stream, door, answer)
         if not door.keeps_alive:
             await _linger(stream)
             return
+
+
+def _shown(path: str) -> str:
+    """A path for the log. One in which the question mark got lost holds a token."""
+    return path if len(path) <= 64 and "token" not in path.lower() else path[:16] + "…"
 
 
 async def _ask(site: Site, request: Request) -> Response | TakeOver:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import signal
 import socket
 import ssl
@@ -187,11 +188,19 @@ class Server:
 
 async def run_daemon(config: Config) -> None:
     """Serve until a signal: SIGTERM drains, SIGINT or a second SIGTERM stops; SIGHUP reloads the certificate."""
+    _raise_file_limit()
     server = Server(config)
     async with trio.open_nursery() as nursery:
         await nursery.start(obey_signals, server)
         await server.run()
         nursery.cancel_scope.cancel()
+
+
+def _raise_file_limit() -> None:
+    """A console takes two file descriptors; the usual soft limit of 1,024 is for programs that use ``select``."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def obey_signals(server: Server, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:

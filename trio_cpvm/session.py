@@ -76,6 +76,11 @@ class Session:
         """Payload bytes relayed from host to browser so far."""
         return self._relay.bytes_down if self._relay is not None else 0
 
+    @property
+    def ending(self) -> bool:
+        """Whether it has been told to end and only says goodbye."""
+        return self._ending is not None
+
     def end(self, reason: Reason, detail: str = "") -> None:
         """End the session from outside; the browser is told the reason. The first reason counts."""
         if self._ending is None:
@@ -173,6 +178,8 @@ class Session:
                 return await self._relay_bytes(browser, driver.server, driver.take_leftovers())
             case Failed(error, farewell):
                 self._farewell = farewell
+                if error.reason is errors.CLOSED_BY_USER and browser.violation:
+                    return ConsoleError(errors.CLIENT_PROTOCOL, f"the browser {browser.ended_by}")
                 return error
             case _:
                 return self._ending or ConsoleError(errors.INTERNAL_ERROR, "the handshake has no outcome")

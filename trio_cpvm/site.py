@@ -142,8 +142,12 @@ class PublicSite:
 
     async def _run(self, session: Session, upgrade: Upgrade, transport: trio.abc.Stream) -> None:
         with self.registry.running(session):
-            async with accept_websocket(transport, upgrade, timeout_s=self.config.server.head_timeout_s) as browser:
-                await session.run(browser, partial(self.dial, session.target), self._secure(session.target))
+            try:
+                async with accept_websocket(transport, upgrade, timeout_s=self.config.server.head_timeout_s) as browser:
+                    await session.run(browser, partial(self.dial, session.target), self._secure(session.target))
+            except* (trio.BrokenResourceError, trio.TooSlowError):
+                detail = "the browser was gone before the WebSocket was open; its token is used up"
+                log.info("console not opened", client=session.client, vm=session.target.vm_id, detail=detail)
 
     def _secure(self, target: ConsoleTarget) -> SecureStream | None:
         start_tls = self.start_tls

@@ -134,6 +134,9 @@ class _Fields:
         value = self._data.get(name)
         if value is None:
             return None
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise TargetInvalid(f"{name} is no number of seconds")
-        return float(value)
+        try:
+            if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+                return float(value)
+        except OverflowError:  # a whole number of 400 digits
+            pass
+        raise TargetInvalid(f"{name} is no number of seconds")

@@ -6,6 +6,7 @@ proxy elsewhere in between.
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import os
 import socket
@@ -55,6 +56,8 @@ async def dial_tcp(host: str, port: int, *, allowed: Sequence[Network], timeout_
     except trio.TooSlowError:
         raise ConsoleError(errors.UPSTREAM_TIMEOUT, f"no TCP connection to {where} within {timeout_s:g} s") from None
     except OSError as exc:
+        if _numbers(exc) & {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}:
+            raise ConsoleError(errors.INTERNAL_ERROR, f"this proxy has no resources left: {_words(exc)}") from exc
         raise ConsoleError(errors.UPSTREAM_UNREACHABLE, f"no TCP connection to {where}: {_words(exc)}") from exc
 
 
@@ -111,8 +114,12 @@ async def _first_that_answers(addresses: Sequence[_Address], port: int) -> trio.
     raise last or OSError("no address")
 
 
+def _numbers(exc: OSError) -> set[int]:
+    """The error numbers; trio wraps the errors of its attempts into one group."""
+    causes = exc.__cause__.exceptions if isinstance(exc.__cause__, BaseExceptionGroup) else (exc,)
+    return {cause.errno for cause in causes if isinstance(cause, OSError) and cause.errno}
+
+
 def _words(exc: OSError) -> str:
-    """What the system said; trio wraps the errors of its attempts into one group."""
-    causes = exc.__cause__.exceptions if isinstance(exc.__cause__, BaseExceptionGroup) else ()
-    said = [os.strerror(cause.errno) for cause in causes if isinstance(cause, OSError) and cause.errno]
-    return ", ".join(dict.fromkeys(said)) or exc.strerror or str(exc)
+    """What the system said."""
+    return exc.strerror or ", ".join(os.strerror(number) for number in sorted(_numbers(exc))) or str(exc)
