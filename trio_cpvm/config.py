@@ -73,28 +73,46 @@ Origin = NewType("Origin", str)
 HostPattern = NewType("HostPattern", str)
 
 
+_PATTERN = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<host>[A-Za-z0-9.-]+))(?::(?P<port>[0-9]{1,5}))?")
+
+
 def parse_host_pattern(text: str) -> HostPattern:
-    """A host that is marked in the configuration: a network, an address or a name, each perhaps with ``:port``.
+    """A host that is marked in the configuration: a network, an address or a name, the latter two perhaps with
+    ``:port``.
 
     Raises:
         ValueError: it is none.
     """
-    if not re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(:[0-9]{1,5})?|[0-9A-Fa-f:.]+(/[0-9]{1,3})?", text):
-        raise ValueError("expected a network, an address or a name, with or without :port")
     if "/" in text:
-        ipaddress.ip_network(text)
-    return HostPattern(text.lower())
+        return HostPattern(str(ipaddress.ip_network(text)))
+    if text.count(":") > 1 and not text.startswith("["):
+        return HostPattern(_one_spelling(str(ipaddress.IPv6Address(text))))
+    match = _PATTERN.fullmatch(text)
+    if match is None or int(match["port"] or 0) > 65535:
+        raise ValueError("expected a network, an address or a name, with or without :port")
+    host = _one_spelling(str(ipaddress.IPv6Address(match["six"])) if match["six"] else match["host"])
+    return HostPattern(format_address(host, int(match["port"])) if match["port"] else host)
 
 
 def host_matches(pattern: HostPattern, host: str, port: int) -> bool:
-    """Whether a console host is one that a pattern means."""
+    """Whether a console host is one that a pattern means, however it spells its address."""
+    host = _one_spelling(host)
     if "/" in pattern:
         try:
             return ipaddress.ip_address(host) in ipaddress.ip_network(pattern)
         except ValueError:
             return False
-    host = host.lower()
-    return pattern in (host, f"[{host}]", format_address(host, port))
+    return pattern in (host, format_address(host, port))
+
+
+def _one_spelling(host: str) -> str:
+    """One for each address, an IPv4-mapped one being its IPv4 address; a name in lower case, without a dot behind."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host.lower().removesuffix(".")
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return str(mapped or address)
 
 
 def normalise_origin(text: str) -> str:

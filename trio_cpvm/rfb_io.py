@@ -18,6 +18,7 @@ from .errors import ConsoleError, Side
 from .rfb.commands import Command, Established, Failed, Reconnect, SendToClient, SendToServer, StartTls
 from .rfb.handshake import Handshake
 from .upstream.tls import secured_by, tls_words
+from .websocket import WebSocketStream
 
 #: How a session gets its stream to the VNC server. Raises ``ConsoleError`` where it does not. The nursery lives as long
 #: as the session, for streams that need a task of their own.
@@ -30,6 +31,8 @@ Observer: TypeAlias = Callable[[Command], None]
 RECEIVE_BYTES = 4096
 #: How long a browser may take to hear why there is no console, in seconds.
 REFUSAL_GRACE_S = 2.0
+#: How long a peer may take to answer a close frame, in seconds.
+CLOSE_S = 2.0
 
 
 class HandshakeDriver:
@@ -171,7 +174,7 @@ class HandshakeDriver:
                     case StartTls(anonymous=anonymous):
                         await self._start_tls(anonymous)
                     case Reconnect() if self.server is not None:
-                        await trio.aclose_forcefully(self.server)
+                        await close_host(self.server)
                         await self._connect_server()
                     case Established() | Failed():
                         self._result = command
@@ -182,3 +185,13 @@ class HandshakeDriver:
             await stream.send_all(data)
         except trio.BrokenResourceError:
             self._queue.extend(on_gone())
+
+
+async def close_host(stream: trio.abc.Stream) -> None:
+    """A host's WebSocket is closed properly, so that it frees the console's place at once; anything else just is."""
+    while isinstance(stream, trio.SSLStream):  # VeNCrypt inside a WebSocket
+        stream = stream.transport_stream
+    if isinstance(stream, WebSocketStream):
+        await stream.close(1000, "", within_s=CLOSE_S)
+    else:
+        await trio.aclose_forcefully(stream)

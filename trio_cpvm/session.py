@@ -20,14 +20,11 @@ from .relay import Relay
 from .rfb.commands import Established, Failed
 from .rfb.handshake import Handshake, HandshakeSettings
 from .rfb.security import SecurityPolicy
-from .rfb_io import Connect, HandshakeDriver, SecureStream
+from .rfb_io import CLOSE_S, Connect, HandshakeDriver, SecureStream, close_host
 from .upstream.tls import secured_by
 from .websocket import WebSocketStream, websocket_nursery
 
 log = get_logger("trio_cpvm.session")
-
-#: How long a browser may take to answer a close frame, in seconds.
-CLOSE_S = 2.0
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -149,7 +146,7 @@ class Session:
                 ended = await self._shake_and_relay(driver, browser, connect, secure, nursery)
             finally:
                 if driver.server is not None:
-                    await _close_host(driver.server)
+                    await close_host(driver.server)
         return ended
 
     async def _shake_and_relay(
@@ -219,11 +216,3 @@ class Session:
             transport=self.transport,
             after_s=round(self.age_s, 3),
         )
-
-
-async def _close_host(stream: trio.abc.Stream) -> None:
-    """A host's WebSocket is closed properly, so that it frees the console's place at once; anything else just is."""
-    if isinstance(stream, WebSocketStream):
-        await stream.close(1000, "", within_s=CLOSE_S)
-    else:
-        await trio.aclose_forcefully(stream)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
+import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal, TypeAlias
 
 import pytest
 import trio
-from trio.testing import MockClock
+from trio.testing import MockClock, memory_stream_pair
 
+from tests.upstream.bounds import bounded
 from trio_cpvm.config import Network, UpstreamConfig
 from trio_cpvm.errors import ConsoleError
 from trio_cpvm.testing import EchoForever, ScriptedVncServer, listening
 from trio_cpvm.upstream import dial_tcp, forbidden
+from trio_cpvm.upstream.tcp import STAGGER_S
 
 EVERYWHERE = UpstreamConfig().allowed_networks
 
@@ -161,3 +165,194 @@ async def test_names_that_are_none_are_unreachable(host: str) -> None:
 )
 def test_what_is_forbidden(address: str, allowed: list[str], verdict: bool) -> None:
     assert forbidden(ipaddress.ip_address(address), networks(*allowed)) is verdict
+
+
+Answer: TypeAlias = Callable[[], Awaitable[trio.abc.Stream]]
+
+
+class Addresses:
+    """What answers at each address, in place of a network.
+
+    Attributes:
+        tried: the addresses connected to, each with the time since the start.
+        opened: the streams given out.
+        pending: attempts that have neither connected nor failed.
+    """
+
+    def __init__(self) -> None:
+        self.answers: dict[str, Answer] = {}
+        self.tried: list[tuple[str, float]] = []
+        self.opened: dict[str, trio.abc.Stream] = {}
+        self.pending: set[str] = set()
+        self._started = trio.current_time()
+
+    def put(self, address: str, answer: Answer) -> None:
+        self.answers[address] = answer
+
+    async def open(self, address: str, port: int) -> trio.abc.Stream:
+        self.tried.append((address, round(trio.current_time() - self._started, 3)))
+        self.pending.add(address)
+        try:
+            stream = self.opened[address] = await self.answers[address]()
+        finally:
+            self.pending.discard(address)
+        return stream
+
+
+async def at_once() -> trio.abc.Stream:
+    await trio.lowlevel.checkpoint()
+    return memory_stream_pair()[0]
+
+
+async def never() -> trio.abc.Stream:
+    await trio.Event().wait()
+    raise AssertionError
+
+
+def fails(number: int, after_s: float = 0) -> Answer:
+    async def answer() -> trio.abc.Stream:
+        await trio.sleep(after_s)
+        raise OSError(number, os.strerror(number))
+
+    return answer
+
+
+def connects(after_s: float) -> Answer:
+    async def answer() -> trio.abc.Stream:
+        await trio.sleep(after_s)
+        return await at_once()
+
+    return answer
+
+
+@pytest.fixture
+async def addresses(monkeypatch: pytest.MonkeyPatch) -> Addresses:
+    found = Addresses()
+    monkeypatch.setattr(trio, "open_tcp_stream", found.open)
+    return found
+
+
+async def closed(stream: trio.abc.Stream) -> bool:
+    try:
+        await stream.send_all(b"x")
+    except trio.ClosedResourceError:
+        return True
+    return False
+
+
+async def dial(timeout_s: float = 10) -> trio.abc.Stream:
+    return await dial_tcp("vm.test", 5900, allowed=EVERYWHERE, timeout_s=timeout_s)
+
+
+@bounded(60)
+async def test_a_black_hole_delays_the_next_address_by_no_more_than_the_stagger(
+    addresses: Addresses, autojump_clock: MockClock
+) -> None:
+    trio.socket.set_custom_hostname_resolver(Names("192.0.2.1", "192.0.2.2", "192.0.2.3"))
+    addresses.answers.update({"192.0.2.1": never, "192.0.2.2": never, "192.0.2.3": at_once})
+    started = trio.current_time()
+    stream = await dial()
+    assert stream is addresses.opened["192.0.2.3"]
+    assert trio.current_time() - started == pytest.approx(2 * STAGGER_S)
+    assert addresses.tried == [("192.0.2.1", 0), ("192.0.2.2", STAGGER_S), ("192.0.2.3", 2 * STAGGER_S)]
+    assert not addresses.pending
+    assert not await closed(stream)
+
+
+@bounded(60)
+async def test_a_refusal_delays_the_next_address_by_nothing(addresses: Addresses, autojump_clock: MockClock) -> None:
+    trio.socket.set_custom_hostname_resolver(Names("192.0.2.1", "192.0.2.2"))
+    addresses.answers.update({"192.0.2.1": fails(errno.ECONNREFUSED), "192.0.2.2": at_once})
+    await dial()
+    assert addresses.tried == [("192.0.2.1", 0), ("192.0.2.2", 0)]
+
+
+@bounded(60)
+async def test_a_slow_first_address_may_still_win(addresses: Addresses, autojump_clock: MockClock) -> None:
+    trio.socket.set_custom_hostname_resolver(Names("192.0.2.1", "192.0.2.2"))
+    addresses.answers.update({"192.0.2.1": connects(0.5), "192.0.2.2": connects(0.5)})
+    assert await dial() is addresses.opened["192.0.2.1"]
+    assert "192.0.2.2" not in addresses.opened
+    assert not addresses.pending
+
+
+@bounded(60)
+async def test_of_two_that_answer_at_once_the_loser_is_closed(addresses: Addresses, autojump_clock: MockClock) -> None:
+    trio.socket.set_custom_hostname_resolver(Names("192.0.2.1", "192.0.2.2"))
+    ready = trio.Event()
+
+    async def together() -> trio.abc.Stream:
+        await ready.wait()
+        return memory_stream_pair()[0]
+
+    addresses.answers.update({"192.0.2.1": together, "192.0.2.2": together})
+    async with trio.open_nursery() as nursery:
+
+        async def release() -> None:
+            await trio.sleep(1)
+            ready.set()
+
+        nursery.start_soon(release)
+        stream = await dial()
+    assert len(addresses.opened) == 2
+    (loser,) = (other for other in addresses.opened.values() if other is not stream)
+    assert await closed(loser)
+    assert not await closed(stream)
+
+
+@bounded(60)
+async def test_where_all_fail_the_last_says_why(addresses: Addresses, autojump_clock: MockClock) -> None:
+    trio.socket.set_custom_hostname_resolver(Names("192.0.2.1", "192.0.2.2"))
+    addresses.answers.update({"192.0.2.1": fails(errno.EHOSTUNREACH, 2), "192.0.2.2": fails(errno.ECONNREFUSED)})
+    slug, detail = await refusal("vm.test", 5900)
+    assert (slug, detail) == ("upstream-unreachable", "no TCP connection to vm.test:5900: No route to host")
+
+
+@bounded(60)
+async def test_time_up_with_several_addresses_leaves_nothing_behind(
+    addresses: Addresses, autojump_clock: MockClock
+) -> None:
+    trio.socket.set_custom_hostname_resolver(Names("192.0.2.1", "192.0.2.2"))
+    addresses.answers.update({"192.0.2.1": never, "192.0.2.2": never})
+    assert (await refusal("vm.test", 5900, timeout_s=3))[0] == "upstream-timeout"
+    assert len(addresses.tried) == 2
+    assert not addresses.pending
+    assert not addresses.opened
+
+
+@bounded(60)
+async def test_a_connection_that_comes_with_the_cancellation_is_closed(
+    addresses: Addresses, autojump_clock: MockClock
+) -> None:
+    trio.socket.set_custom_hostname_resolver(Names("192.0.2.1"))
+
+    async def last_moment() -> trio.abc.Stream:
+        await trio.sleep(0.1)
+        scope.cancel()
+        return memory_stream_pair()[0]
+
+    addresses.put("192.0.2.1", last_moment)
+    with trio.CancelScope() as scope:
+        await dial()
+    assert scope.cancelled_caught
+    assert await closed(addresses.opened["192.0.2.1"])
+
+
+@bounded(10)
+async def test_addresses_spelled_twice_are_tried_once() -> None:
+    trio.socket.set_custom_hostname_resolver(Names(*["127.0.0.1"] * 40))
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        slug, _ = await refusal("vm.test", held.getsockname()[1])
+    assert slug == "upstream-unreachable"
+
+
+@bounded(60)
+async def test_a_name_with_a_hundred_addresses_is_not_walked_to_the_end(
+    addresses: Addresses, autojump_clock: MockClock
+) -> None:
+    names = [f"192.0.2.{i}" for i in range(1, 101)]
+    trio.socket.set_custom_hostname_resolver(Names(*names))
+    addresses.answers.update({name: fails(errno.ECONNREFUSED) for name in names})
+    assert (await refusal("vm.test", 5900))[0] == "upstream-unreachable"
+    assert [address for address, _ in addresses.tried] == names[:16]
