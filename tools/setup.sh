@@ -45,7 +45,6 @@ make_venv() {
 PEERS='
 qemu-system-x86_64 qemu-system-x86
 Xvnc               tigervnc-standalone-server
-vncpasswd          tigervnc-tools
 chromium           chromium
 xterm              xterm
 '

@@ -1,0 +1,127 @@
+"""Fixtures: guests, daemons and a browser, each ended with the test that asked for it."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from itertools import count
+from pathlib import Path
+from typing import Protocol, TypeAlias
+
+import pytest
+from playwright.sync_api import Browser
+
+from . import browser
+from .browser import ConsolePage
+from .daemon import Daemon, Tables, make_key
+from .qemu import Qemu
+from .stock_novnc import StockSite, stock_site
+from .xvnc import Xvnc
+
+
+class StartQemu(Protocol):
+    def __call__(self, *, password: str | None) -> Qemu: ...
+
+
+class StartXvnc(Protocol):
+    def __call__(self, *, password: str | None, options: Sequence[str] = ()) -> Xvnc: ...
+
+
+class StartDaemon(Protocol):
+    def __call__(self, **settings: dict[str, object]) -> Daemon: ...
+
+
+OpenTab: TypeAlias = Callable[[], ConsolePage]
+
+
+@pytest.fixture
+def password() -> str:
+    """A VNC password that is nowhere else; eight characters count."""
+    return secrets.token_hex(4)
+
+
+@pytest.fixture
+def start_qemu(tmp_path: Path) -> Iterator[StartQemu]:
+    """Start a QEMU guest; a missing program fails the test."""
+    numbers = count()
+    with ExitStack() as running:
+
+        def start(*, password: str | None) -> Qemu:
+            return running.enter_context(Qemu(tmp_path / f"qemu-{next(numbers)}", password=password))
+
+        yield start
+
+
+@pytest.fixture
+def start_xvnc(tmp_path: Path) -> Iterator[StartXvnc]:
+    """Start an X server with a terminal; a missing program fails the test."""
+    numbers = count()
+    with ExitStack() as running:
+
+        def start(*, password: str | None, options: Sequence[str] = ()) -> Xvnc:
+            folder = tmp_path / f"xvnc-{next(numbers)}"
+            return running.enter_context(Xvnc(folder, password=password, options=options))
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def key(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The token key of all daemons."""
+    return make_key(tmp_path_factory.mktemp("key") / "token-key.json")
+
+
+@pytest.fixture
+def start_daemon(tmp_path: Path, key: Path) -> Iterator[StartDaemon]:
+    """Start the daemon; the arguments are tables of its configuration.
+
+    At the end of the test it has to give back all sockets, to stop in peace and to have logged no secret.
+    """
+    numbers = count()
+    with ExitStack() as running:
+
+        def start(**settings: dict[str, object]) -> Daemon:
+            tables: Tables = settings
+            daemon = Daemon(tmp_path / f"daemon-{next(numbers)}", key, tables)
+            running.callback(daemon.finish)
+            return daemon
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """One browser for all tests of this worker; each test has a profile of its own in it."""
+    with browser.chromium() as running:
+        yield running
+
+
+@pytest.fixture
+def open_tab(chromium: Browser, start_daemon: StartDaemon) -> Iterator[OpenTab]:
+    """Open a tab. All are closed before the daemon is looked at (that is what ``start_daemon`` is here for)."""
+    context = chromium.new_context(viewport={"width": 1280, "height": 900})
+    tabs: list[ConsolePage] = []
+
+    def open_one() -> ConsolePage:
+        tabs.append(ConsolePage(context.new_page()))
+        return tabs[-1]
+
+    try:
+        yield open_one
+    finally:
+        context.close()
+    assert [fault for tab in tabs for fault in tab.faults] == []
+
+
+@pytest.fixture
+def tab(open_tab: OpenTab) -> ConsolePage:
+    """One open tab."""
+    return open_tab()
+
+
+@pytest.fixture
+def stock() -> Iterator[StockSite]:
+    """A web site of its own that embeds noVNC as it is."""
+    with stock_site() as site:
+        yield site

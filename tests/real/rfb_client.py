@@ -1,0 +1,131 @@
+"""A VNC client by hand, over the ``websockets`` library: nothing of the product's own is in it."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Origin, Subprotocol
+
+from .pictures import Picture, from_bgrx
+from .processes import PATIENCE_S
+
+_NONE = 1
+_RAW = 0
+
+
+class Refused(Exception):
+    """The handshake was refused in words."""
+
+
+class RfbClient:
+    """One connection; the messages are read as one stream, as they may be cut anywhere."""
+
+    def __init__(self, websocket: ClientConnection) -> None:
+        self._websocket = websocket
+        self._received = bytearray()
+        self.width = self.height = 0
+        self.name = ""
+
+    def read(self, count: int) -> bytes:
+        """Exactly ``count`` bytes."""
+        while len(self._received) < count:
+            message = self._websocket.recv(PATIENCE_S)
+            assert isinstance(message, bytes), f"a text message: {message!r}"
+            self._received += message
+        data = bytes(self._received[:count])
+        del self._received[:count]
+        return data
+
+    def send(self, data: bytes) -> None:
+        self._websocket.send(data)
+
+    def _read_text(self) -> str:
+        return self.read(int.from_bytes(self.read(4), "big")).decode("utf-8")
+
+    def handshake(self, version: str = "003.008") -> None:
+        """From the version to ServerInit; the screen's size and name are known then.
+
+        Raises:
+            Refused: the server said no.
+        """
+        offered = self.read(12)
+        assert offered == b"RFB 003.008\n", offered
+        self.send(f"RFB {version}\n".encode("ascii"))
+        if version == "003.003":
+            kind = int.from_bytes(self.read(4), "big")
+            if kind == 0:
+                raise Refused(self._read_text())
+            assert kind == _NONE, kind
+        else:
+            kinds = self.read(self.read(1)[0])
+            if not kinds:
+                raise Refused(self._read_text())
+            assert kinds == bytes([_NONE]), kinds
+            self.send(bytes([_NONE]))
+        if version == "003.008" and self.read(4) != bytes(4):
+            raise Refused(self._read_text())
+        self.send(b"\x01")  # share the screen
+        self.width, self.height, length = struct.unpack(">HH16xI", self.read(24))
+        self.name = self.read(length).decode("utf-8")
+
+    def picture(self) -> Picture:
+        """Ask for the whole screen, uncompressed."""
+        self.send(struct.pack(">B3xBBBBHHHBBB3x", 0, 32, 24, 0, 1, 255, 255, 255, 16, 8, 0))
+        self.send(struct.pack(">BxHi", 2, 1, _RAW))
+        self.send(struct.pack(">BBHHHH", 3, 0, 0, 0, self.width, self.height))
+        kind, count = struct.unpack(">BxH", self.read(4))
+        assert kind == 0, kind
+        pixels = bytearray(self.width * self.height * 4)
+        for _ in range(count):
+            left, top, width, height, encoding = struct.unpack(">HHHHi", self.read(12))
+            assert encoding == _RAW, encoding
+            for y in range(top, top + height):
+                at = (y * self.width + left) * 4
+                pixels[at : at + width * 4] = self.read(width * 4)
+        return from_bgrx(self.width, self.height, bytes(pixels))
+
+    def press(self, keysym: int) -> None:
+        """Press and release a key."""
+        for down in (1, 0):
+            self.send(struct.pack(">BBxxI", 4, down, keysym))
+
+    def type_line(self, text: str) -> None:
+        for character in text:
+            self.press(ord(character))
+        self.press(0xFF0D)
+
+    def _read_for_ever(self) -> NoReturn:
+        while True:
+            self._websocket.recv(PATIENCE_S)
+
+    def closed(self) -> tuple[int, str]:
+        """Read until the server closes the WebSocket; the code and reason it gives."""
+        with pytest.raises(ConnectionClosed) as end:
+            self._read_for_ever()
+        frame = end.value.rcvd
+        assert frame is not None, "the connection broke off without a close frame"
+        return frame.code, frame.reason
+
+
+@contextmanager
+def rfb_client(
+    url: str, *, origin: str | None = None, subprotocols: tuple[str, ...] = ("binary",)
+) -> Iterator[RfbClient]:
+    """A connected WebSocket, before the VNC handshake."""
+    with connect(
+        url,
+        origin=None if origin is None else Origin(origin),
+        subprotocols=[Subprotocol(name) for name in subprotocols] or None,
+        compression=None,
+        proxy=None,
+        open_timeout=PATIENCE_S,
+        close_timeout=PATIENCE_S,
+        max_size=None,
+    ) as websocket:
+        yield RfbClient(websocket)
