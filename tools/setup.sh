@@ -49,10 +49,18 @@ chromium           chromium
 xterm              xterm
 '
 
+# A library that the Node.js inside PyPI's playwright is linked with.
+has_libatomic() {
+    "$(find_python)" -c 'import ctypes; ctypes.CDLL("libatomic.so.1")' 2>/dev/null
+}
+
 find_peers() {
-    missing=$(echo "$PEERS" | while read -r program package; do
-        [ -z "$program" ] || command -v "$program" >/dev/null || echo "$package"
-    done | sort -u)
+    missing=$(
+        echo "$PEERS" | while read -r program package; do
+            [ -z "$program" ] || command -v "$program" >/dev/null || echo "$package"
+        done | sort -u
+        has_libatomic || echo libatomic1
+    )
     # shellcheck disable=SC2086 # one word a package
     [ -z "$missing" ] || install $missing
 }
