@@ -45,15 +45,30 @@ make_venv() {
 PEERS='
 qemu-system-x86_64 qemu-system-x86
 Xvnc               tigervnc-standalone-server
-vncpasswd          tigervnc-tools
 chromium           chromium
 xterm              xterm
+Xtightvnc          tightvncserver
+wayvnc             wayvnc
+sway               sway
+foot               foot
+grim               grim
+openssl            openssl
 '
 
+# A library that the Node.js inside PyPI's playwright is linked with.
+has_libatomic() {
+    "$(find_python)" -c 'import ctypes; ctypes.CDLL("libatomic.so.1")' 2>/dev/null
+}
+
 find_peers() {
-    missing=$(echo "$PEERS" | while read -r program package; do
-        [ -z "$program" ] || command -v "$program" >/dev/null || echo "$package"
-    done | sort -u)
+    missing=$(
+        echo "$PEERS" | while read -r program package; do
+            [ -z "$program" ] || command -v "$program" >/dev/null || echo "$package"
+        done | sort -u
+        has_libatomic || echo libatomic1
+        [ -d /usr/share/fonts/X11/misc ] || echo xfonts-base # Xtightvnc does not start without its fonts
+        [ -d /usr/share/fonts/truetype/dejavu ] || echo fonts-dejavu-core
+    )
     # shellcheck disable=SC2086 # one word a package
     [ -z "$missing" ] || install $missing
 }

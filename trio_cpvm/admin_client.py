@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+from urllib.parse import quote
 
 from .config import ListenAddress, UnixAddress
 
@@ -41,18 +42,26 @@ class AdminClient:
         """
         _, answer = self._call("GET", "/sessions")
         listed = answer.get("sessions")
-        return listed if isinstance(listed, list) else []
+        if not isinstance(listed, list) or not all(isinstance(session, dict) for session in listed):
+            raise self._no_daemon()
+        return listed
 
     def kill(self, session_id: str) -> bool:
         """End a session; false if there is none of that id."""
-        status, _ = self._call("POST", f"/sessions/{session_id}/kill", also=404)
+        spelled = quote(session_id, safe="", errors="replace")
+        status, _ = self._call("POST", f"/sessions/{spelled}/kill", also=404)
         return status == 200
 
     def drain(self) -> int:
         """Let the daemon end; how many sessions are running."""
         _, answer = self._call("POST", "/drain")
         count = answer.get("sessions")
-        return count if isinstance(count, int) else 0
+        if not isinstance(count, int):
+            raise self._no_daemon()
+        return count
+
+    def _no_daemon(self) -> AdminUnreachable:
+        return AdminUnreachable(f"{self._address} is no trio-cpvm admin listener")
 
     def _call(self, method: str, path: str, *, also: int = 200) -> tuple[int, dict[str, object]]:
         where = self._address
@@ -62,7 +71,9 @@ class AdminClient:
             else:
                 connection = http.client.HTTPConnection(where.host or "127.0.0.1", where.port, timeout=TIMEOUT_S)
             try:
-                connection.request(method, path, headers={"Content-Length": "0"} if method == "POST" else {})
+                # the admin site answers to no name but this one, whatever its address is called here
+                headers = {"Host": "localhost", **({"Content-Length": "0"} if method == "POST" else {})}
+                connection.request(method, path, headers=headers)
                 response = connection.getresponse()
                 raw = response.read(MAX_ANSWER_BYTES)
             finally:
@@ -76,5 +87,5 @@ class AdminClient:
         try:
             answer = json.loads(raw)
         except ValueError:
-            raise AdminUnreachable(f"{where} is no trio-cpvm admin listener") from None
+            raise self._no_daemon() from None
         return response.status, answer if isinstance(answer, dict) else {}

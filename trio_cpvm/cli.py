@@ -5,7 +5,6 @@ Exit codes: 0 done or stopped, 1 fault, 2 bad usage or configuration.
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -23,7 +22,7 @@ from .admin_client import AdminClient, AdminUnreachable
 from .config import Config, LogConfig, TcpAddress, load_config, parse_listen_address
 from .errors import BadConfiguration
 from .links import base_url, console_url
-from .logs import configure_logging
+from .logs import configure_logging, printable
 from .models import ConsoleTarget, Secret
 from .token import TokenInvalid, TokenKey, mint_token, new_session_uuid, open_token, read_key_file, write_key_file
 
@@ -171,7 +170,7 @@ def mint(
     websocket_url: str,
 ) -> None:
     """Print a URL that opens one machine's console."""
-    if not (websocket_url or tunnel_url or host.startswith("unix:")) and not (host and port):
+    if not (websocket_url or tunnel_url or host.startswith("unix:/")) and not (host and port):
         raise click.UsageError("--host and --port are needed")
     if view_only:
         raise click.UsageError("--view-only: this version does not enforce that yet, so it mints no such token")
@@ -193,7 +192,12 @@ def mint(
         not_after=round(time.time() + ttl_s, 3) if ttl_s else None,
         view_only=view_only,
     )
-    click.echo(console_url(base_url(config), mint_token(target, key), extra))
+    token = mint_token(target, key)
+    try:
+        open_token(token, [key])
+    except TokenInvalid as exc:
+        raise click.UsageError(f"no proxy would take that token: {exc}") from None
+    click.echo(console_url(base_url(config), token, extra))
 
 
 @main.group()
@@ -209,7 +213,7 @@ def token() -> None:
 def decode(config_path: Path, show_secrets: bool, spelled: str) -> None:
     """Print the fields of a TOKEN, or of the whole URL around it; - or nothing reads standard input."""
     config = load_config(config_path)
-    text = (sys.stdin.readline() if spelled == "-" else spelled).strip()
+    text = (sys.stdin.buffer.readline().decode("ascii", "replace") if spelled == "-" else spelled).strip()
     if "token=" in text:
         text = text.split("token=", 1)[1].split("&", 1)[0]
     keys = [read_key_file(path) for path in config.token.key_files]
@@ -224,10 +228,17 @@ def decode(config_path: Path, show_secrets: bool, spelled: str) -> None:
             continue
         shown = value.reveal() if show_secrets and isinstance(value, Secret) else str(value)
         if field.name == "not_after":
-            left = target.not_after - time.time() if target.not_after is not None else 0
-            moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(value))
-            shown = f"{moment} ({f'{left:.0f} s left' if left > 0 else f'expired {-left:.0f} s ago'})"
-        click.echo(f"{field.name:>16}  {json.dumps(shown, ensure_ascii=False)[1:-1]}")
+            shown = _moment(value)
+        click.echo(f"{field.name:>16}  {printable(shown)}")
+
+
+def _moment(value: float) -> str:
+    try:
+        moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(value))
+    except (ValueError, OverflowError, OSError):  # in no calendar
+        return f"{value:g}"
+    left = value - time.time()
+    return f"{moment} ({f'{left:.0f} s left' if left > 0 else f'expired {-left:.0f} s ago'})"
 
 
 def _tcp_address(option: str, text: str | None) -> TcpAddress | None:
@@ -282,7 +293,7 @@ def sessions(context: click.Context, config_path: Path | None, admin: str | None
 def list_sessions(client: AdminClient) -> None:
     """List the running sessions."""
     columns = ("id", "phase", "client", "vm", "name", "host", "security", "age_s", "bytes_up", "bytes_down")
-    rows = [[str(session.get(column, "")) for column in columns] for session in client.sessions()]
+    rows = [[printable(str(session.get(column, ""))) for column in columns] for session in client.sessions()]
     widths = [max(len(row[i]) for row in [*rows, list(columns)]) for i in range(len(columns))]
     for row in [list(columns), *rows]:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -32,11 +32,12 @@ def configure_logging(config: LogConfig, stream: TextIO | None = None) -> None:
         ]
     else:
         renderer = [
+            _printable_values,
             structlog.dev.ConsoleRenderer(
                 colors=stream.isatty(),
                 exception_formatter=structlog.dev.plain_traceback,
                 pad_event_to=18,
-            )
+            ),
         ]
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
@@ -49,4 +50,13 @@ def configure_logging(config: LogConfig, stream: TextIO | None = None) -> None:
     root.handlers[:] = [handler]
     root.setLevel(config.level.upper())
     for name in _CHATTY:
-        logging.getLogger(name).setLevel(logging.WARNING)
+        logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+
+
+def printable(text: str) -> str:
+    """A text of somebody else's, such that it neither begins a new line nor does anything to a terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def _printable_values(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    return {name: printable(value) if isinstance(value, str) else value for name, value in event.items()}

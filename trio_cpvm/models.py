@@ -102,7 +102,7 @@ class ConsoleTarget:
         """``host:port``, an IPv6 address in brackets; what else the target says where there is no host."""
         if self.websocket_url or self.tunnel_url:
             return _origin_of(self.websocket_url or self.tunnel_url)
-        if self.host.startswith("unix:"):
+        if self.host.startswith("unix:/"):
             return self.host
         return format_address(self.host, self.port)
 

@@ -14,6 +14,7 @@ import trio
 from . import errors
 from .config import SessionConfig
 from .errors import ConsoleError
+from .models import ConsoleTarget
 from .session import Session
 
 
@@ -42,8 +43,8 @@ class SessionRegistry:
         """The running session of that id."""
         return self._sessions.get(session_id)
 
-    def check_room(self, client: str, viewer_key: str) -> None:
-        """Whether another session of this client and machine may start.
+    def check_room(self, client: str, target: ConsoleTarget) -> None:
+        """Whether another session of this client and machine may start. Viewers it would replace make room for it.
 
         Raises:
             ConsoleError: ``draining`` or ``too-many-sessions``.
@@ -51,23 +52,23 @@ class SessionRegistry:
         if self.draining:
             raise ConsoleError(errors.DRAINING)
         limits = self._config
-        if len(self) >= limits.max_sessions and not self._would_replace(viewer_key):
+        replaced = self._replaced_by(target)
+        if len(self) - len(replaced) >= limits.max_sessions:
             raise ConsoleError(errors.TOO_MANY_SESSIONS, f"session.max_sessions = {limits.max_sessions}")
-        if 0 < limits.max_sessions_per_client <= self._per_client[client] and not self._would_replace(viewer_key):
+        of_client = self._per_client[client] - sum(session.client == client for session in replaced)
+        if 0 < limits.max_sessions_per_client <= of_client:
             detail = f"session.max_sessions_per_client = {limits.max_sessions_per_client}"
             raise ConsoleError(errors.TOO_MANY_SESSIONS, detail)
-        if limits.second_viewer == "refuse" and self._viewers.get(viewer_key):
+        if limits.second_viewer == "refuse" and self._viewers.get(target.viewer_key):
             raise ConsoleError(errors.TOO_MANY_SESSIONS, "the machine has a viewer; session.second_viewer = refuse")
 
     @contextmanager
     def running(self, session: Session) -> Iterator[None]:
         """The session counts within the block; viewers it replaces are told at once."""
         key = session.target.viewer_key
+        for other in self._replaced_by(session.target):
+            other.end(errors.REPLACED, f"by session {session.id} from {session.client}")
         viewers = self._viewers.setdefault(key, [])
-        if self._config.second_viewer == "replace" and not session.target.needs_new_viewer:
-            for other in viewers:
-                if not other.target.needs_new_viewer:
-                    other.end(errors.REPLACED, f"by session {session.id} from {session.client}")
         viewers.append(session)
         self._sessions[session.id] = session
         self._per_client[session.client] += 1
@@ -95,5 +96,8 @@ class SessionRegistry:
         while self._sessions:
             await self._changed.wait()
 
-    def _would_replace(self, viewer_key: str) -> bool:
-        return self._config.second_viewer == "replace" and bool(self._viewers.get(viewer_key))
+    def _replaced_by(self, target: ConsoleTarget) -> list[Session]:
+        """The viewers that have to go for a new one of that machine."""
+        if self._config.second_viewer != "replace" or target.needs_new_viewer:
+            return []
+        return [viewer for viewer in self._viewers.get(target.viewer_key, ()) if not viewer.target.needs_new_viewer]

@@ -259,7 +259,6 @@ async def _open(address: ListenAddress) -> AsyncIterator[list[trio.SocketListene
     Raises:
         BadConfiguration: naming the address and why not.
     """
-    path = address.path if isinstance(address, UnixAddress) else None
     try:
         if isinstance(address, TcpAddress):
             listeners = await trio.open_tcp_listeners(address.port, host=address.host or None, backlog=LISTEN_BACKLOG)
@@ -267,20 +266,22 @@ async def _open(address: ListenAddress) -> AsyncIterator[list[trio.SocketListene
             listeners = [await _listen_unix(address.path)]
     except OSError as exc:
         raise BadConfiguration(f"cannot listen on {address}: {exc.strerror or exc}") from exc
+    ours = os.lstat(address.path) if isinstance(address, UnixAddress) else None
     try:
         yield listeners
     finally:
+        if isinstance(address, UnixAddress) and ours is not None:
+            _remove(address.path, ours)
         for listener in listeners:
             await trio.aclose_forcefully(listener)
-        if path is not None:
-            _remove(path)
 
 
 async def _listen_unix(path: str) -> trio.SocketListener:
     """Listen on a unix socket that only its owner and group may use; a dead one in its place is removed."""
     with contextlib.suppress(FileNotFoundError):
-        if stat.S_ISSOCK(os.lstat(path).st_mode) and not await _answers(path):
-            _remove(path)
+        found = os.lstat(path)
+        if stat.S_ISSOCK(found.st_mode) and await _is_dead(path):
+            _remove(path, found)
     sock = trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     mask = os.umask(0o117)
     try:
@@ -294,17 +295,24 @@ async def _listen_unix(path: str) -> trio.SocketListener:
     return trio.SocketListener(sock)
 
 
-def _remove(path: str) -> None:
-    Path(path).unlink(missing_ok=True)
+def _remove(path: str, which: os.stat_result) -> None:
+    """Remove a file, unless another one has taken its place; inode numbers are used again, times are not."""
+    with contextlib.suppress(FileNotFoundError):
+        found = os.lstat(path)
+        if os.path.samestat(found, which) and found.st_mtime_ns == which.st_mtime_ns:
+            Path(path).unlink()
 
 
-async def _answers(path: str) -> bool:
+async def _is_dead(path: str) -> bool:
+    """Whether nobody listens there; another kind of socket, or one that is not ours to use, is not dead."""
     try:
         with trio.move_on_after(1):
             await trio.aclose_forcefully(await trio.open_unix_socket(path))
+    except ConnectionRefusedError:
+        return True
     except OSError:
         return False
-    return True
+    return False
 
 
 def _urls(listeners: Sequence[trio.SocketListener], scheme: str = "http") -> tuple[str, ...]:

@@ -101,7 +101,7 @@ class PublicSite:
 
     def _check(self, request: Request, client: str) -> ConsoleTarget:
         target = self.gate.look(request, client)
-        self.registry.check_room(client, target.viewer_key)
+        self.registry.check_room(client, target)
         return target
 
     def _status(self, request: Request, client: str) -> Response:

@@ -7,6 +7,8 @@ import pytest
 import trio
 import trio.testing
 import trio_websocket
+import wsproto
+import wsproto.events
 from trio.testing import MockClock
 
 from trio_cpvm.testing import (
@@ -23,6 +25,7 @@ from trio_cpvm.testing import (
     open_websocket,
 )
 from trio_cpvm.testing import browser as browser_module
+from trio_cpvm.testing.websocket import next_upgrade_event
 
 from . import timely
 
@@ -170,3 +173,20 @@ async def test_refused_by_trio_websocket(autojump_clock: MockClock) -> None:
     assert request.proposed_subprotocols == ("binary", "base64")
     assert (b"origin", b"https://evil.test") in request.headers
     assert (b"x-forwarded-for", b"192.0.2.1") in request.headers
+
+
+async def test_a_message_in_the_same_segment_as_the_101_is_not_left_behind() -> None:
+    ours, theirs = trio.testing.memory_stream_pair()
+
+    async def server() -> None:
+        protocol = wsproto.WSConnection(wsproto.ConnectionType.SERVER)
+        event = await next_upgrade_event(theirs, protocol)
+        assert isinstance(event, wsproto.events.Request)
+        accepted = protocol.send(wsproto.events.AcceptConnection(subprotocol="binary"))
+        await theirs.send_all(accepted + protocol.send(wsproto.events.BytesMessage(b"hello")))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(server)
+        websocket = await open_websocket(ours)
+        with trio.fail_after(1):
+            assert await websocket.receive_some() == b"hello"

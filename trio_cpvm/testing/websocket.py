@@ -135,6 +135,7 @@ class WebSocketDouble(trio.abc.Stream):
             await trio.lowlevel.checkpoint()
             if self._closed:
                 raise trio.ClosedResourceError
+            await self._handle_events()  # the peer's first frames may have come together with its 101
             while not self._inbox and self.close_code is None:
                 await self._pump()
             if self._closed:

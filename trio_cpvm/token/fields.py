@@ -84,7 +84,7 @@ def target_from_json(text: str) -> ConsoleTarget:
         not_after=fields.moment("notAfter"),
         view_only=fields.flag("viewOnly"),
     )
-    elsewhere = target.websocket_url or target.tunnel_url or target.host.startswith("unix:")
+    elsewhere = target.websocket_url or target.tunnel_url or target.host.startswith("unix:/")
     if not elsewhere and not (target.host and target.port):
         raise TargetInvalid("clientHostAddress or clientHostPort is missing")
     return target

@@ -57,7 +57,7 @@ class Dialler:
                     return await self._websocket(target, nursery)
                 if target.tunnel_url:
                     return await self._tunnel(target)
-                if target.host.startswith("unix:"):
+                if target.host.startswith("unix:/"):
                     return await self._unix(target.host.removeprefix("unix:"))
                 stream = await self._tcp(target.host, target.port)
                 marked = self._config.upstream.tls_hosts

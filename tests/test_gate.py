@@ -1,0 +1,190 @@
+"""The gate: which requests get a console, the order of the checks, and single use that cannot be raced."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+import attrs
+import pytest
+
+from tests.helpers import KEY, NOW, TARGET
+from trio_cpvm import errors
+from trio_cpvm.errors import ConsoleError, Reason
+from trio_cpvm.gate import Gate, normal_address, same_address
+from trio_cpvm.http import Request
+from trio_cpvm.models import ConsoleTarget, Secret
+from trio_cpvm.token import TokenKey, TokenReader, mint_token
+
+CLIENT = "192.0.2.9"
+EXTRA = "a b+c/ä=%41"
+
+
+def asking(target: ConsoleTarget = TARGET, more: str = "") -> Request:
+    return Request(method="GET", path="/novnc", query=f"token={quote(mint_token(target, KEY), safe='')}{more}")
+
+
+def gate(*, check_source_ip: bool = False, single_use: bool = True, now: float = NOW) -> Gate:
+    tokens = TokenReader(keys=(KEY,), clock_skew_s=5)
+    return Gate(tokens=tokens, check_source_ip=check_source_ip, single_use=single_use, now=lambda: now)
+
+
+def refusal(gate: Gate, request: Request, client: str = CLIENT) -> Reason:
+    with pytest.raises(ConsoleError) as caught:
+        gate.look(request, client)
+    return caught.value.reason
+
+
+def test_a_good_token_gives_its_target() -> None:
+    assert gate().look(asking(), CLIENT) == TARGET
+
+
+@pytest.mark.parametrize(
+    ("query", "reason"),
+    [
+        ("", errors.TOKEN_MISSING),
+        ("token=", errors.TOKEN_MISSING),
+        ("toke=x", errors.TOKEN_MISSING),
+        ("token=x", errors.TOKEN_INVALID),
+        ("token=%00", errors.TOKEN_INVALID),
+        ("token=" + "A" * 9000, errors.TOKEN_INVALID),
+        ("token=" + quote(mint_token(TARGET, TokenKey.generate())), errors.TOKEN_INVALID),
+        ("token=x&token=" + quote(mint_token(TARGET, KEY)), errors.TOKEN_INVALID),
+    ],
+)
+def test_tokens_that_are_none(query: str, reason: Reason) -> None:
+    assert refusal(gate(), Request(method="GET", path="/novnc", query=query)) is reason
+
+
+@pytest.mark.parametrize(("late_s", "expired"), [(-1, False), (5, False), (5.5, True), (1e6, True)])
+def test_a_token_lives_until_its_end_and_the_clocks_difference(late_s: float, expired: bool) -> None:
+    assert TARGET.not_after is not None
+    late = gate(now=TARGET.not_after + late_s)
+    if expired:
+        assert refusal(late, asking()) is errors.TOKEN_EXPIRED
+    else:
+        assert late.look(asking(), CLIENT) == TARGET
+
+
+def test_a_token_that_may_only_look_opens_nothing_in_this_version() -> None:
+    assert refusal(gate(), asking(attrs.evolve(TARGET, view_only=True))) is errors.TOKEN_INVALID
+
+
+@pytest.mark.parametrize(
+    ("source_ip", "client", "right"),
+    [
+        ("192.0.2.9", "192.0.2.9", True),
+        ("192.0.2.9", "192.0.2.10", False),
+        ("192.0.2.9", "::ffff:192.0.2.9", True),
+        ("::ffff:192.0.2.9", "192.0.2.9", True),
+        ("2001:DB8:0::1", "2001:db8::1", True),
+        ("2001:db8::1", "2001:db8::2", False),
+        ("", "192.0.2.9", False),
+        ("192.0.2.9", "local", False),
+        ("local", "local", False),
+        ("192.0.2.9", "unknown", False),
+        ("192.0.2.0/24", "192.0.2.9", False),
+    ],
+)
+def test_the_source_address_counts_where_it_is_asked_for(source_ip: str, client: str, right: bool) -> None:
+    request = asking(attrs.evolve(TARGET, source_ip=source_ip))
+    assert gate().look(request, client).host == TARGET.host
+    if right:
+        assert gate(check_source_ip=True).look(request, client).host == TARGET.host
+    else:
+        assert refusal(gate(check_source_ip=True), request, client) is errors.SOURCE_IP_MISMATCH
+    assert same_address(source_ip, client) is right
+
+
+def test_addresses_have_one_spelling() -> None:
+    assert normal_address("::FFFF:c000:0209") == "192.0.2.9"
+    assert normal_address("2001:0DB8::0001") == "2001:db8::1"
+    with pytest.raises(ValueError, match="nonsense"):
+        normal_address("nonsense")
+
+
+@pytest.mark.parametrize(
+    ("more", "right"),
+    [
+        (f"&extra={EXTRA}", True),
+        (f"&extra={quote(EXTRA, safe='')}", True),
+        (f"&extra={quote(EXTRA)}&x=1", True),
+        ("", False),
+        ("&extra=", False),
+        ("&extra=wrong", False),
+        (f"&extra={EXTRA}x", False),
+        (f"&EXTRA={EXTRA}", False),
+        (f"&extra=wrong&extra={EXTRA}", False),
+    ],
+)
+def test_the_extra_token_has_to_match_raw_or_decoded(more: str, right: bool) -> None:
+    request = asking(attrs.evolve(TARGET, extra_token=Secret(EXTRA)), more)
+    if right:
+        assert gate().look(request, CLIENT).extra_token == Secret(EXTRA)
+    else:
+        assert refusal(gate(), request) is errors.EXTRA_TOKEN_MISMATCH
+
+
+def test_an_extra_token_that_nobody_asks_for_does_no_harm() -> None:
+    assert gate().look(asking(more="&extra=anything"), CLIENT) == TARGET
+
+
+def test_looking_uses_nothing_up_and_using_does_it_once() -> None:
+    g = gate()
+    for _ in range(3):
+        target = g.look(asking(), CLIENT)
+    g.use_up(target)
+    assert refusal(g, asking()) is errors.TOKEN_USED
+    with pytest.raises(ConsoleError) as caught:
+        g.use_up(target)
+    assert caught.value.reason is errors.TOKEN_USED
+
+
+def test_of_two_that_have_both_looked_one_gets_in() -> None:
+    g = gate()
+    first, second = g.look(asking(), CLIENT), g.look(asking(), CLIENT)
+    g.use_up(first)
+    with pytest.raises(ConsoleError) as caught:
+        g.use_up(second)
+    assert caught.value.reason is errors.TOKEN_USED
+
+
+def test_tokens_are_used_up_one_by_one() -> None:
+    g = gate()
+    g.use_up(g.look(asking(), CLIENT))
+    other = asking(attrs.evolve(TARGET, session_uuid="uuid-2"))
+    g.use_up(g.look(other, CLIENT))
+    assert refusal(g, other) is errors.TOKEN_USED
+
+
+@pytest.mark.parametrize(("single_use", "session_uuid"), [(False, "uuid-1"), (True, ""), (False, "")])
+def test_tokens_that_may_be_used_again(single_use: bool, session_uuid: str) -> None:
+    g = gate(single_use=single_use)
+    for _ in range(3):
+        g.use_up(g.look(asking(attrs.evolve(TARGET, session_uuid=session_uuid)), CLIENT))
+
+
+def test_a_used_token_stays_used_until_it_has_expired() -> None:
+    assert TARGET.not_after is not None
+    moment = [NOW]
+    g = Gate(tokens=TokenReader(keys=(KEY,), clock_skew_s=5), now=lambda: moment[0])
+    g.use_up(g.look(asking(), CLIENT))
+    for now, reason in [
+        (TARGET.not_after, errors.TOKEN_USED),
+        (TARGET.not_after + 5, errors.TOKEN_USED),
+        (TARGET.not_after + 6, errors.TOKEN_EXPIRED),
+    ]:
+        moment[0] = now
+        g.use_up(attrs.evolve(TARGET, session_uuid=str(now)))  # where used ones are forgotten
+        assert refusal(g, asking()) is reason
+
+
+def test_the_first_fault_counts_in_the_order_of_the_checks() -> None:
+    g = gate(check_source_ip=True)
+    good = attrs.evolve(TARGET, source_ip=CLIENT, extra_token=Secret("e"))
+    g.use_up(good)
+    used = asking(good, "&extra=e")
+    assert refusal(g, used) is errors.TOKEN_USED
+    assert refusal(g, asking(good, "&extra=x")) is errors.EXTRA_TOKEN_MISMATCH
+    assert refusal(g, asking(good, "&extra=x"), "192.0.2.1") is errors.SOURCE_IP_MISMATCH
+    expired = attrs.evolve(good, not_after=NOW - 60)
+    assert refusal(g, asking(expired, "&extra=x"), "192.0.2.1") is errors.TOKEN_EXPIRED
