@@ -274,7 +274,7 @@ async def test_the_status_of_a_good_token(autojump_clock: MockClock) -> None:
 
 
 def test_every_reason_with_a_status_is_met_by_a_test() -> None:
-    """The other reasons of a request are the door's and are met in ``test_http_io.py`` and ``test_front.py``."""
+    """The rest is met above, below or in ``test_http_io.py``; ``internal-error`` closes without an answer."""
     met = {reason for *_, reason in REFUSED.values()}
     asked = {reason for reason in errors.REASONS.values() if reason.http_status is not None}
     assert {reason.slug for reason in asked - met} == {
