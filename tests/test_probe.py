@@ -45,7 +45,7 @@ def told(commands: list[Command]) -> list[str]:
 STEPS = [
     ["<- version"],
     ["-> version"],
-    ["-> security type"],
+    ["-> security type VncAuth(2)"],
     ["-> VNC authentication response"],
     ["<- security types: None"],
     ["<- security result: ok"],

@@ -251,3 +251,14 @@ async def test_waiting_ends_with_the_last_session(autojump_clock: MockClock) -> 
         await registry.wait_empty()
         assert trio.current_time() == 5
     await registry.wait_empty()
+
+
+async def test_viewers_that_say_goodbye_make_room_only_once() -> None:
+    registry = SessionRegistry(SessionConfig(max_sessions=2))
+    with contextlib.ExitStack() as running:
+        for _ in range(3):  # the second replaces the first, the third the second; both are still there
+            registry.check_room(ALICE, TARGET)
+            running.enter_context(registry.running(session()))
+        with pytest.raises(ConsoleError) as caught:
+            registry.check_room(ALICE, TARGET)
+        assert caught.value.reason is errors.TOO_MANY_SESSIONS

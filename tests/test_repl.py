@@ -42,7 +42,7 @@ def test_a_console_can_be_probed_at_the_prompt() -> None:
     assert "SendToClient(b'RFB 003.008\\n', 'version')" in done.stdout
     assert "outcome VncAuth(2)\n" in done.stdout
     assert "events ['version', 'security', 'challenge ok', 'client-init'" in done.stdout
-    assert "ConsoleTarget(host='h', port=1, password=Secret('***')" in done.stdout
+    assert "ConsoleTarget(host='h', port=1, username='', password=Secret('***')" in done.stdout
     assert "status 4411\n" in done.stdout
     assert "Traceback" not in done.stderr
 

@@ -13,7 +13,6 @@ import pytest
 import trio
 
 from tests.helpers import KEY, NOW, PASSWORD, TARGET, has_ipv6, make_gate, no_host, url, within
-from trio_cpvm import errors
 from trio_cpvm.config import (
     AdminConfig,
     Config,
@@ -24,7 +23,7 @@ from trio_cpvm.config import (
     UnixAddress,
     parse_config,
 )
-from trio_cpvm.errors import BadConfiguration, ConsoleError
+from trio_cpvm.errors import BadConfiguration
 from trio_cpvm.links import reachable_url
 from trio_cpvm.models import ConsoleTarget
 from trio_cpvm.server import Bound, Server
@@ -35,9 +34,7 @@ from trio_cpvm.testing import (
     ScriptedVncServer,
     WebSocketDouble,
     http_get,
-    listening,
     open_websocket,
-    read_exactly,
 )
 from trio_cpvm.token import write_key_file
 

@@ -380,7 +380,7 @@ async def test_a_console_is_what_the_token_says(nursery: trio.Nursery, autojump_
         client = RfbClient(await open_websocket(stream, url("/websockify"), origin="http://console.test"))
         init = await client.handshake()
         assert (init.name, client.offered_security) == (TARGET.name, (1,))
-        assert dialer.dialled == [(TARGET,)]
+        assert [arguments[0] for arguments in dialer.dialled] == [TARGET]
         (session,) = site.registry
         assert (session.target, session.client) == (TARGET, "local")
         await client.aclose()

@@ -173,9 +173,12 @@ def test_noise_in_base64_is_never_more_than_invalid(noise: bytes) -> None:
 
 
 @given(st.binary(max_size=200))
-def test_sealed_noise_is_never_more_than_invalid(noise: bytes) -> None:
-    with pytest.raises(TokenInvalid):
-        open_token(seal_token(noise.decode("latin-1"), KEY), [KEY])
+def test_sealed_noise_is_invalid_or_by_chance_a_target(noise: bytes) -> None:
+    try:
+        target = open_token(seal_token(noise.decode("latin-1"), KEY), [KEY])
+    except TokenInvalid:
+        return
+    assert target == target_from_json(noise.decode("latin-1"))
 
 
 def slug_of(reader: TokenReader, spelled: str | None, now: float) -> str:

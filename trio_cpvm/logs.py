@@ -36,7 +36,6 @@ def configure_logging(config: LogConfig, stream: TextIO | None = None) -> None:
             structlog.dev.ConsoleRenderer(
                 colors=stream.isatty(),
                 exception_formatter=structlog.dev.plain_traceback,
-                pad_event_to=18,
             ),
         ]
     handler = logging.StreamHandler(stream)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Protocol
 
 import trio
+import trio.testing
 
 from .errors import ConsoleError, Side
 from .models import Secret

@@ -100,4 +100,6 @@ class SessionRegistry:
         """The viewers that have to go for a new one of that machine."""
         if self._config.second_viewer != "replace" or target.needs_new_viewer:
             return []
-        return [viewer for viewer in self._viewers.get(target.viewer_key, ()) if not viewer.target.needs_new_viewer]
+        viewers = self._viewers.get(target.viewer_key, ())
+        # Those that are saying goodbye already make no room a second time.
+        return [viewer for viewer in viewers if not viewer.target.needs_new_viewer and not viewer.ending]

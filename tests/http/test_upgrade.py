@@ -48,7 +48,7 @@ def test_the_library_gets_a_canonical_head(changes: dict[str, str | None], subpr
     assert upgrade.subprotocol == subprotocol
     assert upgrade.head.decode("ascii").split("\r\n") == [
         "GET / HTTP/1.1",
-        "Host: console.test",
+        "Host: localhost",
         "Upgrade: websocket",
         "Connection: Upgrade",
         "Sec-WebSocket-Version: 13",
