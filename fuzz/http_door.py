@@ -30,7 +30,7 @@ def requests_in(sent: bytes, size: int) -> list[Request | str]:
             while (request := door.next_request()) is not None:
                 seen.append(request)
                 look_at(request)
-                answered = door.respond(Response(status=200, body=b"ok"), date=DATE)
+                answered = b"".join(door.respond(Response(status=200, body=b"ok"), date=DATE))
                 must(answered.startswith(b"HTTP/1.1 200 OK\r\n"), "no answer")
                 if not door.keeps_alive:
                     return seen

@@ -123,7 +123,7 @@ async def test_the_browser_vanishes() -> None:
         ((3, b""), "broke the WebSocket protocol"),
         ((Opcode.PING, b"x" * 126), "broke the WebSocket protocol"),
         ((Opcode.TEXT, b"\xff\xfe"), "sent malformed text"),
-        ((Opcode.BINARY, bytes(MAX_MESSAGE_BYTES + 1)), "sent a message over 1 MiB"),
+        ((Opcode.BINARY, bytes(MAX_MESSAGE_BYTES + 1)), "sent too large a message"),
     ],
 )
 async def test_what_no_browser_sends_is_a_violation(frame: tuple[int, bytes], words: str) -> None:

@@ -104,13 +104,16 @@ async def _next_request(stream: trio.abc.Stream, door: Door, timeout_s: float) -
 
 
 async def _answer(stream: trio.abc.Stream, door: Door, response: Response) -> None:
-    data = door.respond(response, date=formatdate(time.time(), usegmt=True))
-    view = memoryview(data)
-    for start in range(0, len(view), SEND_BYTES):
-        with trio.move_on_after(SEND_TIMEOUT_S) as scope:
-            await stream.send_all(view[start : start + SEND_BYTES])
-        if scope.cancelled_caught:
-            raise trio.BrokenResourceError("the browser does not read")
+    parts = door.respond(response, date=formatdate(time.time(), usegmt=True))
+    if sum(map(len, parts)) <= SEND_BYTES // 4:  # small answers go out in one; a large body is not copied
+        parts = [b"".join(parts)]
+    for part in parts:
+        view = memoryview(part)
+        for start in range(0, len(view), SEND_BYTES):
+            with trio.move_on_after(SEND_TIMEOUT_S) as scope:
+                await stream.send_all(view[start : start + SEND_BYTES])
+            if scope.cancelled_caught:
+                raise trio.BrokenResourceError("the browser does not read")
 
 
 async def _linger(stream: trio.abc.Stream) -> None:

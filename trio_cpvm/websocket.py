@@ -32,7 +32,7 @@ HOST_RECEIVE_BUFFER_BYTES = 65536
 MAX_HOST_HANDSHAKE_BYTES = 1 << 20
 
 #: Close codes that the library gives when the peer broke the protocol (RFC 6455 section 7.4.1).
-_VIOLATIONS = {1002: "broke the WebSocket protocol", 1007: "sent malformed text", 1009: "sent a message over 1 MiB"}
+_VIOLATIONS = {1002: "broke the WebSocket protocol", 1007: "sent malformed text", 1009: "sent too large a message"}
 
 
 class _BoundedStream(PrefixedStream):

@@ -43,7 +43,7 @@ def take_all(door: Door) -> list[Request]:
     requests: list[Request] = []
     while (not requests or door.keeps_alive) and (request := door.next_request()) is not None:
         requests.append(request)
-        door.respond(Response(status=200), date=DATE)
+        b"".join(door.respond(Response(status=200), date=DATE))
     return requests
 
 
@@ -156,7 +156,7 @@ def refusal(raw: bytes, chunk: int) -> tuple[Door, ConsoleError]:
 def test_what_no_browser_sends_is_refused_whole_and_in_pieces(raw: bytes, chunk: int) -> None:
     door, error = refusal(raw, chunk)
     assert error.reason is errors.BAD_REQUEST
-    (answer,) = parse_answers(door.respond(Response(status=400, body=b"no"), date=DATE))
+    (answer,) = parse_answers(b"".join(door.respond(Response(status=400, body=b"no"), date=DATE)))
     assert answer.header("connection") == "close"
     assert not door.keeps_alive
 
@@ -173,7 +173,7 @@ def test_a_foreign_byte_is_refused_before_the_end_of_the_head(raw: bytes) -> Non
 def test_a_request_with_a_body_is_answered_whatever_its_method(method: str) -> None:
     raw = method.encode() + b" / HTTP/1.1\r\n" + HOST + b"Content-Length: 5\r\n\r\nhello"
     door, _ = refusal(raw, len(raw))
-    answer = door.respond(Response(status=400, body=b"no"), date=DATE)
+    answer = b"".join(door.respond(Response(status=400, body=b"no"), date=DATE))
     assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n")
     assert answer.endswith(b"\r\n\r\n" + (b"" if method == "HEAD" else b"no"))
 
@@ -245,7 +245,7 @@ def test_noise_behind_a_good_start_is_never_more_than_refused(
     result = outcome(door, prefix[:cut] + noise, chunk)
     if isinstance(result, ConsoleError):
         assert result.reason.http_status in (400, 431)
-        assert door.respond(Response(status=400), date=DATE).startswith(b"HTTP/1.1 400 ")
+        assert b"".join(door.respond(Response(status=400), date=DATE)).startswith(b"HTTP/1.1 400 ")
 
 
 @settings(deadline=None)
@@ -265,7 +265,7 @@ def test_memory_stays_bounded_whatever_is_sent(noise: bytes, prefix: bytes) -> N
         door.receive((noise * 1024)[:16384])
         try:
             while door.next_request() is not None:
-                door.respond(Response(status=200), date=DATE)
+                b"".join(door.respond(Response(status=200), date=DATE))
         except ConsoleError:
             break
     assert len(door.ahead) <= MAX_HEAD_BYTES + MAX_AHEAD_BYTES + 16384
@@ -283,7 +283,7 @@ def asked(raw: bytes = GET) -> Door:
 
 def test_an_answer_is_these_bytes() -> None:
     response = Response(status=200, body=b"hi", content_type="text/css", headers=(("ETag", "1"),))
-    assert asked().respond(response, date=DATE).split(b"\r\n") == [
+    assert b"".join(asked().respond(response, date=DATE)).split(b"\r\n") == [
         b"HTTP/1.1 200 OK",
         b"Date: " + DATE.encode(),
         b"Content-Length: 2",
@@ -301,7 +301,7 @@ def test_an_answers_own_headers_replace_the_common_ones() -> None:
     response = Response(
         status=204, content_type="", headers=(("cache-control", "public"), ("referrer-policy", "origin"))
     )
-    raw = asked().respond(response, date=DATE)
+    raw = b"".join(asked().respond(response, date=DATE))
     (answer,) = parse_answers(raw)
     assert answer.headers == (
         ("date", DATE),
@@ -314,24 +314,24 @@ def test_an_answers_own_headers_replace_the_common_ones() -> None:
 
 @pytest.mark.parametrize("status", sorted({r.http_status for r in errors.REASONS.values() if r.http_status}))
 def test_every_status_that_is_used_has_its_words(status: int) -> None:
-    line = asked().respond(Response(status=status), date=DATE).partition(b"\r\n")[0]
+    line = b"".join(asked().respond(Response(status=status), date=DATE)).partition(b"\r\n")[0]
     assert len(line) > len(b"HTTP/1.1 400 ")
 
 
 def test_head_tells_the_size_and_sends_nothing() -> None:
     door = asked(b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n")
-    (answer,) = parse_answers(door.respond(Response(status=200, body=b"hello"), date=DATE), "HEAD")
+    (answer,) = parse_answers(b"".join(door.respond(Response(status=200, body=b"hello"), date=DATE)), "HEAD")
     assert answer.header("content-length") == "5"
     assert door.keeps_alive
 
 
 def test_what_follows_a_head_request_is_refused_with_words() -> None:
     door = asked(b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n")
-    door.respond(Response(status=200), date=DATE)
+    b"".join(door.respond(Response(status=200), date=DATE))
     door.receive(b"\0")
     with pytest.raises(ConsoleError):
         door.next_request()
-    assert door.respond(Response(status=400, body=b"no"), date=DATE).endswith(b"\r\n\r\nno")
+    assert b"".join(door.respond(Response(status=400, body=b"no"), date=DATE)).endswith(b"\r\n\r\nno")
 
 
 @pytest.mark.parametrize(
@@ -350,7 +350,7 @@ def test_what_follows_a_head_request_is_refused_with_words() -> None:
 )
 def test_the_connection_stays_where_both_sides_want_it(raw: bytes, response: Response, alive: bool) -> None:
     door = asked(raw)
-    answer = door.respond(response, date=DATE)
+    answer = b"".join(door.respond(response, date=DATE))
     assert door.keeps_alive is alive
     assert (b"connection: close" in answer.lower()) is not alive
     if alive:

@@ -81,8 +81,10 @@ class Door:
         self._scanned = 0
         return self._read_head(bytes(head))
 
-    def respond(self, response: Response, *, date: str) -> bytes:
-        """The bytes of an answer to the request taken last, or to the one refused; to HEAD, without the body.
+    def respond(self, response: Response, *, date: str) -> list[bytes]:
+        """An answer to the request taken last, or to the one refused, in pieces; to HEAD, without the body.
+
+        The body is not copied: many slow browsers may be sent the same one.
 
         Args:
             response: the answer.
@@ -101,16 +103,16 @@ class Door:
         head = h11.Response(status_code=response.status, headers=headers, reason=_reason_phrase(response.status))
         body = b"" if self._method == b"HEAD" else response.body
         if self._http.our_state not in (h11.SEND_RESPONSE, h11.IDLE):
-            return b""  # h11 has given up on the connection
-        parts = [self._http.send(head)]
+            return []  # h11 has given up on the connection
+        parts = [self._http.send(head) or b""]
         if body:
-            parts.append(self._http.send(h11.Data(data=body)))
-        parts.append(self._http.send(h11.EndOfMessage()))
-        out = b"".join(part for part in parts if part)
+            self._http.send_with_data_passthrough(h11.Data(data=body))
+            parts.append(body)
+        self._http.send(h11.EndOfMessage())  # with a Content-Length, it has no bytes of its own
         self._method = b""
         if self._http.states == {h11.SERVER: h11.DONE, h11.CLIENT: h11.DONE}:
             self._http.start_next_cycle()
-        return out
+        return parts
 
     def _read_head(self, head: bytes) -> Request:
         try:
