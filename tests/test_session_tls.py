@@ -19,14 +19,17 @@ from trio_cpvm.config import UpstreamConfig
 from trio_cpvm.errors import Reason
 from trio_cpvm.rfb_io import SecureStream
 from trio_cpvm.testing import (
+    Close,
     EchoForever,
     InteractiveVncServer,
+    Read,
     RfbClient,
     RfbRefused,
     ScriptedVncServer,
     Security,
     Send,
     Stall,
+    StartTls,
     Version,
 )
 from trio_cpvm.upstream import HostTls
@@ -203,3 +206,13 @@ async def test_a_host_that_stalls_in_the_tls_handshake(trusting: UpstreamConfig,
     )
     reason, _, code = await refused(host, trusting)
     assert (reason, code) == (errors.UPSTREAM_TIMEOUT, 4504)
+
+
+async def test_a_host_that_closes_right_behind_the_tls_handshake(
+    trusting: UpstreamConfig, autojump_clock: MockClock
+) -> None:
+    offer = Send(b"\0\2"), Read(2), Send(b"\0" + b"\1" + b"\0\0\1\5"), Read(4), Send(b"\1")
+    host = ScriptedVncServer.playing(Version(), Security((19,)), *offer, StartTls(server_context()), Close())
+    reason, detail, code = await refused(host, trusting)
+    assert (reason, code) == (errors.UPSTREAM_TLS_FAILED, 4495)
+    assert detail.startswith("TLS broke: ")

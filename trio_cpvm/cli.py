@@ -45,16 +45,21 @@ def main() -> None:
 
 @contextmanager
 def _faults_as_exit_codes() -> Iterator[None]:
+    code = 0
     try:
         yield
     except* BadConfiguration as group:
-        for error in _leaves(group):
-            click.echo(f"trio-cpvm: {error}", err=True)
-        sys.exit(EXIT_BAD_CONFIGURATION)
+        code = _tell(group, EXIT_BAD_CONFIGURATION)
     except* AdminUnreachable as group:
-        for error in _leaves(group):
-            click.echo(f"trio-cpvm: {error}", err=True)
-        sys.exit(EXIT_FAULT)
+        code = _tell(group, EXIT_FAULT)
+    if code:  # not from within ``except*``, which would wrap the exit into a group
+        sys.exit(code)
+
+
+def _tell(group: BaseExceptionGroup[BaseException], code: int) -> int:
+    for error in _leaves(group):
+        click.echo(f"trio-cpvm: {error}", err=True)
+    return code
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:

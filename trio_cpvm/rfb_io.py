@@ -57,6 +57,7 @@ class HandshakeDriver:
         self._result: Established | Failed | None = None
         self._connect: Callable[[], Awaitable[trio.abc.Stream]]
         self._secure: SecureStream | None = None
+        self._tls_is_new = False
 
     async def run(
         self, connect: Connect, nursery: trio.Nursery, *, timeout_s: float, secure: SecureStream | None = None
@@ -118,6 +119,7 @@ class HandshakeDriver:
             self._queue.extend(self._shake.abort(error))
         else:
             if secured_by(self.server):
+                self._tls_is_new = True
                 self._shake.connected_securely()
 
     async def _start_tls(self, anonymous: bool) -> None:
@@ -126,6 +128,7 @@ class HandshakeDriver:
             return
         try:
             self.server = await self._secure(self.server, anonymous)
+            self._tls_is_new = True
         except ConsoleError as error:
             self.server = None  # closed; there is nothing to read any more while the browser is told
             self._queue.extend(self._shake.abort(error))
@@ -141,14 +144,16 @@ class HandshakeDriver:
             stream = self.server if side is Side.UPSTREAM else self._browser
             if stream is None:
                 return
-            data: bytes | bytearray
+            data, broken = b"", ""
             try:
-                data = await stream.receive_some(RECEIVE_BYTES)
+                data = bytes(await stream.receive_some(RECEIVE_BYTES))
             except trio.BrokenResourceError as exc:
-                data = b""
-                if isinstance(exc.__cause__, ssl.SSLError):  # such as a host that does not like our certificate
-                    detail = f"TLS broke: {tls_words(exc)}"
-                    self._queue.extend(self._shake.abort(ConsoleError(errors.UPSTREAM_TLS_FAILED, detail)))
+                broken = tls_words(exc) if isinstance(exc.__cause__, ssl.SSLError) else ""
+            if side is Side.UPSTREAM and not data and (broken or self._tls_is_new):
+                # With TLS 1.3 a host judges our certificate only now, and some do it without an alert.
+                detail = f"TLS broke: {broken or 'closed at once; the host may want another client certificate'}"
+                self._queue.extend(self._shake.abort(ConsoleError(errors.UPSTREAM_TLS_FAILED, detail)))
+            self._tls_is_new = self._tls_is_new and side is not Side.UPSTREAM
             self._queue.extend(self._fed(side, data))
             if not data:
                 break
