@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import ssl
+from pathlib import Path
+
 import pytest
 import trio
 import trio.testing
+import trustme
 from trio.testing import MockClock
 
 from tests.helpers import PASSWORD, deaf_port, has_ipv6, within
 from trio_cpvm import errors
 from trio_cpvm.errors import Reason
 from trio_cpvm.probe import STEP_TIMEOUT_S, Probe, open_probe
-from trio_cpvm.rfb.commands import Command, Established, Failed, SendToClient, SendToServer
+from trio_cpvm.rfb.commands import Command, Established, Failed, SendToClient, SendToServer, StartTls
 from trio_cpvm.testing import (
     Abort,
     Close,
@@ -195,3 +199,34 @@ async def test_no_server_there() -> None:
 async def test_what_names_no_server(where: str) -> None:
     with pytest.raises(ValueError, match="expected host:port"):
         await open_probe(where)
+
+
+@timely
+async def test_a_host_with_tls_is_probed_to_its_end(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    host = ScriptedVncServer(security_types=(19,), password="secret", tls=context)
+    async with listening(host.serve) as (address, port):
+        probe = await open_probe(f"{address}:{port}", password="secret", ca_file=str(tmp_path / "ca.pem"))
+        outcome = await probe.run()
+        assert isinstance(outcome, Established)
+        assert outcome.security == "VeNCrypt X509Vnc(261)"
+        assert any(isinstance(command, StartTls) for command in probe.commands)
+        await probe.aclose()
+        untrusting = await open_probe(f"{address}:{port}", password="secret")
+        failed = await untrusting.run()
+        assert isinstance(failed, Failed)
+        assert failed.error.reason is errors.UPSTREAM_TLS_FAILED
+
+
+@timely
+async def test_a_host_that_has_to_be_connected_to_twice_is_probed_to_its_end() -> None:
+    host = ScriptedVncServer(security_types=(19, 2), vencrypt_subtypes=(258,), password="secret")
+    probe = await open_probe(host, password="secret")
+    outcome = await probe.run()
+    assert isinstance(outcome, Established)
+    assert outcome.security == "VncAuth(2)"
+    assert len(host.conversations) == 2
+    await probe.aclose()

@@ -23,7 +23,7 @@ from .config import Config, LogConfig, TcpAddress, load_config, parse_listen_add
 from .errors import BadConfiguration
 from .links import base_url, console_url
 from .logs import configure_logging, printable
-from .models import ConsoleTarget, Secret
+from .models import ConsoleTarget, Secret, without_path
 from .token import TokenInvalid, TokenKey, mint_token, new_session_uuid, open_token, read_key_file, write_key_file
 
 P = ParamSpec("P")
@@ -232,6 +232,8 @@ def decode(config_path: Path, show_secrets: bool, spelled: str) -> None:
         if value in (None, "", False):
             continue
         shown = value.reveal() if show_secrets and isinstance(value, Secret) else str(value)
+        if field.name == "websocket_url" and not show_secrets:  # its path may be a ticket
+            shown = f"{without_path(value)}/***"
         if field.name == "not_after":
             shown = _moment(value)
         click.echo(f"{field.name:>16}  {printable(shown)}")

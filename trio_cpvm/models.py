@@ -55,6 +55,15 @@ class Secret:
         raise TypeError("a Secret is not pickled")
 
 
+def without_path(url: str) -> str:
+    """Scheme, host and port of a URL: its path and query may be a ticket."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "a broken URL"
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+
 @attrs.frozen(kw_only=True)
 class ConsoleTarget:
     """What a token says to open.
@@ -89,7 +98,7 @@ class ConsoleTarget:
     ticket: Secret | None = None
     tunnel_url: str = ""
     tunnel_session: Secret | None = None
-    websocket_url: str = ""
+    websocket_url: str = attrs.field(default="", repr=lambda url: repr(without_path(url)))
     source_ip: str = ""
     session_uuid: str = ""
     extra_token: Secret | None = None
@@ -101,7 +110,7 @@ class ConsoleTarget:
     def address(self) -> str:
         """``host:port``, an IPv6 address in brackets; what else the target says where there is no host."""
         if self.websocket_url or self.tunnel_url:
-            return _origin_of(self.websocket_url or self.tunnel_url)
+            return without_path(self.websocket_url or self.tunnel_url)
         if self.host.startswith("unix:/"):
             return self.host
         return format_address(self.host, self.port)
@@ -109,7 +118,7 @@ class ConsoleTarget:
     @property
     def viewer_key(self) -> str:
         """What makes two sessions viewers of the same machine: its id, or failing that its address."""
-        return self.vm_id or self.address
+        return self.vm_id or self.websocket_url or self.tunnel_url or self.address
 
 
 @attrs.frozen(kw_only=True)
@@ -129,15 +138,6 @@ class SessionEnd:
     bytes_up: int = 0
     bytes_down: int = 0
     duration_s: float = 0.0
-
-
-def _origin_of(url: str) -> str:
-    """Scheme, host and port of a URL: its path and query may be a ticket."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return "a broken URL"
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
 def format_address(host: str, port: int) -> str:

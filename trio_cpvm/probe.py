@@ -6,17 +6,22 @@ that is needed is a VNC server.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Protocol
 
 import trio
 import trio.testing
 
+from . import errors
+from .config import UpstreamConfig
 from .errors import ConsoleError, Side
 from .models import Secret
-from .rfb.commands import Command, Established, Failed, SendToServer
+from .rfb.commands import Command, Established, Failed, Reconnect, SendToServer, StartTls
 from .rfb.handshake import Handshake, HandshakeSettings
 from .rfb.security import SecurityPolicy
 from .rfb.versions import Version
+from .upstream import HostTls
 
 #: How long one step may wait for the server, in seconds.
 STEP_TIMEOUT_S = 15.0
@@ -36,16 +41,27 @@ class Probe:
     Args:
         server: the stream to it.
         settings: as for any handshake.
+        connect: gives another stream to it, should the handshake ask for one.
+        start_tls: begins TLS on the stream; the flag is for VeNCrypt's sub-types without certificates.
 
     Attributes:
         commands: every command so far.
         server: the stream; after ``Established`` it is at the first byte behind ServerInit.
     """
 
-    def __init__(self, server: trio.abc.Stream, settings: HandshakeSettings) -> None:
+    def __init__(
+        self,
+        server: trio.abc.Stream,
+        settings: HandshakeSettings,
+        *,
+        connect: Callable[[], Awaitable[trio.abc.Stream]] | None = None,
+        start_tls: Callable[[trio.abc.Stream, bool], Awaitable[trio.abc.Stream]] | None = None,
+    ) -> None:
         self.server = server
         self.commands: list[Command] = []
         self._shake = Handshake(settings)
+        self._connect = connect
+        self._start_tls = start_tls
         self._started = False
         # what noVNC would say, message by message: version, security type None, ClientInit (shared)
         self._browser_says = iter((Version.V3_8.wire, b"\1", b"\1"))
@@ -71,10 +87,12 @@ class Probe:
         self._started = True
         while not new and not self._shake.done:
             new = await self._advance()
-        for command in new:
+        for command in new:  # grows where a command fails
             self.commands.append(command)
-            if isinstance(command, SendToServer):
-                await self.server.send_all(command.data)
+            try:
+                await self._obey(command)
+            except ConsoleError as error:
+                new.extend(self._shake.server_failed(error))
         return new
 
     async def run(self) -> Established | Failed | None:
@@ -89,6 +107,19 @@ class Probe:
         """Close the stream to the server."""
         await trio.aclose_forcefully(self.server)
 
+    async def _obey(self, command: Command) -> None:
+        match command:
+            case SendToServer(data):
+                await self.server.send_all(data)
+            case StartTls(anonymous=anonymous) if self._start_tls is not None:
+                with trio.fail_after(STEP_TIMEOUT_S):
+                    self.server = await self._start_tls(self.server, anonymous)
+            case Reconnect() if self._connect is not None:
+                await self.aclose()
+                self.server = await self._connect()
+            case StartTls() | Reconnect():
+                raise ConsoleError(errors.UPSTREAM_PROTOCOL, f"this probe cannot do that: {command}")
+
     async def _advance(self) -> list[Command]:
         if self._shake.waiting_for is Side.DOWNSTREAM:
             return self._shake.receive_from_client(next(self._browser_says, b""))
@@ -101,33 +132,63 @@ class Probe:
 
 
 async def open_probe(
-    where: str | Serves, *, password: str | None = None, name: str = "", allow_no_authentication: bool = False
+    where: str | Serves,
+    *,
+    password: str | None = None,
+    username: str = "",
+    name: str = "",
+    ca_file: str = "",
+    allow_anonymous_tls: bool = False,
+    allow_no_authentication: bool = False,
 ) -> Probe:
     """Begin a handshake by hand.
 
     Args:
         where: ``host:port`` of a VNC server, or a double, which is then served in the background of this trio run.
         password: what the server is to be given.
+        username: for servers that ask for one as well.
         name: what the browser would be told the console is called.
+        ca_file: PEM of the authority that the server's certificate has to come from; empty: the system's.
+        allow_anonymous_tls: take VeNCrypt's sub-types without certificates.
         allow_no_authentication: go on where the server asks for nothing although there is a password.
 
     Raises:
         OSError: there is no connection.
         ValueError: ``where`` is no ``host:port``.
+        BadConfiguration: the CA file cannot be used.
     """
     policy = SecurityPolicy(
         password=Secret(password) if password is not None else None,
+        username=username,
+        allow_anonymous_tls=allow_anonymous_tls,
         allow_no_authentication=allow_no_authentication,
     )
+    tls = HostTls(UpstreamConfig(ca_file=ca_file, allow_anonymous_tls=allow_anonymous_tls))
+    host, connect = _way(where)
+
+    async def start_tls(stream: trio.abc.Stream, anonymous: bool) -> trio.abc.Stream:
+        return await tls.start(stream, host, anonymous=anonymous)
+
     settings = HandshakeSettings(policy=policy, name=name)
+    return Probe(await connect(), settings, connect=connect, start_tls=start_tls)
+
+
+def _way(where: str | Serves) -> tuple[str, Callable[[], Awaitable[trio.abc.Stream]]]:
+    """A server's name, and what connects to it."""
     if not isinstance(where, str):
-        ours, theirs = trio.testing.memory_stream_pair()
-        trio.lowlevel.spawn_system_task(_serve, where, theirs)
-        return Probe(ours, settings)
+        double = where
+
+        async def connect_in_memory() -> trio.abc.Stream:
+            ours, theirs = trio.testing.memory_stream_pair()
+            trio.lowlevel.spawn_system_task(_serve, double, theirs)
+            return ours
+
+        return "localhost", connect_in_memory
     host, _, port = where.rpartition(":")
     if not port.isdecimal():
         raise ValueError("expected host:port")
-    return Probe(await trio.open_tcp_stream(host.strip("[]") or "127.0.0.1", int(port)), settings)
+    host = host.strip("[]") or "127.0.0.1"
+    return host, partial(trio.open_tcp_stream, host, int(port))
 
 
 async def _serve(double: Serves, stream: trio.abc.Stream) -> None:

@@ -25,8 +25,6 @@ from .websocket import WebSocketStream
 Connect: TypeAlias = Callable[[trio.Nursery], Awaitable[trio.abc.Stream]]
 #: How TLS is begun on that stream in the middle of RFB; the flag is for VeNCrypt's sub-types without certificates.
 SecureStream: TypeAlias = Callable[[trio.abc.Stream, bool], Awaitable[trio.abc.Stream]]
-#: Sees every command before it is carried out; for the REPL and for tests.
-Observer: TypeAlias = Callable[[Command], None]
 
 RECEIVE_BYTES = 4096
 #: How long a browser may take to hear why there is no console, in seconds.
@@ -41,16 +39,14 @@ class HandshakeDriver:
     Args:
         shake: the machine, not started yet.
         browser: the browser's stream; stays the caller's.
-        observe: sees every command.
 
     Attributes:
         server: the server's stream once there is one; the caller's to close, whatever the outcome.
     """
 
-    def __init__(self, shake: Handshake, browser: trio.abc.Stream, observe: Observer | None = None) -> None:
+    def __init__(self, shake: Handshake, browser: trio.abc.Stream) -> None:
         self._shake = shake
         self._browser = browser
-        self._observe = observe
         self.server: trio.abc.Stream | None = None
         self._queue: deque[Command] = deque()
         self._obeying = trio.Lock()
@@ -152,7 +148,7 @@ class HandshakeDriver:
             if side is Side.UPSTREAM and not data and (broken or self._tls_is_new):
                 # With TLS 1.3 a host judges our certificate only now, and some do it without an alert.
                 detail = f"TLS broke: {broken or 'closed at once; the host may want another client certificate'}"
-                self._queue.extend(self._shake.abort(ConsoleError(errors.UPSTREAM_TLS_FAILED, detail)))
+                self._queue.extend(self._shake.server_failed(ConsoleError(errors.UPSTREAM_TLS_FAILED, detail)))
             self._tls_is_new = self._tls_is_new and side is not Side.UPSTREAM
             self._queue.extend(self._fed(side, data))
             if not data:
@@ -169,8 +165,6 @@ class HandshakeDriver:
         async with self._obeying:
             while self._queue and self._result is None:
                 command = self._queue.popleft()
-                if self._observe is not None:
-                    self._observe(command)
                 match command:
                     case SendToClient(data):
                         await self._send(self._browser, data, self._shake.client_closed)

@@ -61,7 +61,7 @@ class Server:
     Args:
         config: the configuration.
         gate: decides about tokens; by default one with the configured key files.
-        dial: opens the way to a VNC server; by default TCP to allowed networks.
+        dial: opens the way to a VNC server; by default in every way that the configuration allows.
 
     Attributes:
         registry: the running sessions.
@@ -69,7 +69,7 @@ class Server:
         stopped: set once ``run`` is over.
 
     Raises:
-        BadConfiguration: a key file cannot be used, or the page is not built.
+        BadConfiguration: a key or certificate file cannot be used, or the page is not built.
     """
 
     def __init__(self, config: Config, *, gate: Gate | None = None, dial: Dial | None = None) -> None:

@@ -487,3 +487,22 @@ def test_valid_prefix_and_noise_never_break_the_machine(name: str, data: st.Data
         out.obey(shake.client_closed())
     assert shake.done
     assert isinstance(out.end, Established | Failed)
+
+
+@pytest.mark.parametrize("fault", ["closes", "floods", "fails"])
+def test_a_host_that_goes_on_misbehaving_takes_no_word_from_the_refusal(fault: str) -> None:
+    shake, out = Handshake(PASSWORD), Outcome()
+    out.obey(shake.start())
+    out.obey(shake.receive_from_server(V37 + b"\1\2" + CHALLENGE + b"\0\0\0\1"))
+    assert shake.waiting_for is Side.DOWNSTREAM
+    if fault == "closes":
+        out.obey(shake.server_closed())
+    elif fault == "floods":
+        out.obey(shake.receive_from_server(bytes(MAX_AHEAD_BYTES + 1)))
+    else:
+        out.obey(shake.server_failed(ConsoleError(errors.UPSTREAM_TLS_FAILED, "TLS broke")))
+    assert not out.over
+    out.obey(shake.receive_from_client(V38))
+    assert isinstance(out.end, Failed)
+    assert out.end.error.reason is errors.UPSTREAM_AUTH_FAILED
+    assert out.to_client == V38 + refusal(errors.UPSTREAM_AUTH_FAILED)

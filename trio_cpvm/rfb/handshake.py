@@ -91,18 +91,28 @@ class Handshake:
 
     def receive_from_server(self, data: bytes | bytearray) -> list[Command]:
         """Take bytes of the server, however they were cut."""
-        return self._receive(self._server, data, errors.UPSTREAM_PROTOCOL)
+        try:
+            return self._receive(self._server, data)
+        except TooMuchData as exc:
+            return self.server_failed(ConsoleError(errors.UPSTREAM_PROTOCOL, str(exc)))
 
     def receive_from_client(self, data: bytes | bytearray) -> list[Command]:
         """Take bytes of the browser, however they were cut."""
-        return self._receive(self._client, data, errors.CLIENT_PROTOCOL)
+        try:
+            return self._receive(self._client, data)
+        except TooMuchData as exc:
+            return self.abort(ConsoleError(errors.CLIENT_PROTOCOL, str(exc)))
 
     def server_closed(self) -> list[Command]:
         """The server will send nothing more."""
         self._server.feed_eof()
         if self._waiting is self._server:
             return self._advance()
-        return [] if self._refusing else self.abort(_closed_by_server(self.waiting_for_what))
+        return self.server_failed(_closed_by_server(self.waiting_for_what))
+
+    def server_failed(self, error: ConsoleError) -> list[Command]:
+        """Give up because of the server, unless it has been given up already: the first reason is the one to tell."""
+        return [] if self._refusing else self.abort(error)
 
     def client_closed(self) -> list[Command]:
         """The browser will send nothing more, and there is nobody left to open a console for."""
@@ -123,14 +133,8 @@ class Handshake:
         """
         return self._server.take_all(), self._client.take_all()
 
-    def _receive(self, reader: ByteReader, data: bytes | bytearray, on_flood: errors.Reason) -> list[Command]:
-        if self.done:
-            reader.feed(data, limited=False)
-            return []
-        try:
-            reader.feed(data)
-        except TooMuchData as exc:
-            return self.abort(ConsoleError(on_flood, str(exc)))
+    def _receive(self, reader: ByteReader, data: bytes | bytearray) -> list[Command]:
+        reader.feed(data, limited=not self.done)
         return self._advance() if reader is self._waiting else []
 
     def _advance(self, error: ConsoleError | None = None) -> list[Command]:
