@@ -10,8 +10,9 @@ import trio
 from trio.testing import MockClock, lockstep_stream_pair, memory_stream_pair, wait_all_tasks_blocked
 
 from tests.consoles import serve_websocket
+from trio_cpvm.control import MAX_TEXT_CHARS
 from trio_cpvm.testing import Opcode, WebSocketDouble, open_websocket
-from trio_cpvm.websocket import MAX_MESSAGE_BYTES, WebSocketStream
+from trio_cpvm.websocket import ANSWER_GRACE_S, MAX_MESSAGE_BYTES, WebSocketStream
 
 
 @contextlib.asynccontextmanager
@@ -132,6 +133,130 @@ async def test_what_no_browser_sends_is_a_violation(frame: tuple[int, bytes], wo
         assert await ours.receive_some() == b""
         assert ours.ended_by == words
         assert ours.violation
+
+
+async def texts(browser: WebSocketDouble) -> list[str]:
+    """What the browser has been sent as text once all is quiet."""
+    with contextlib.suppress(trio.BrokenResourceError), trio.move_on_after(0.1):
+        await browser.receive_some()
+    return browser.texts
+
+
+async def test_texts_are_answered_and_no_part_of_the_stream(autojump_clock: MockClock) -> None:
+    async with pair() as (browser, ours):
+        ours.on_text = str.upper
+        await browser.send_all(b"be")
+        await browser.send_text("one")
+        await browser.send_text("ä" * MAX_TEXT_CHARS)
+        await browser.send_frame(Opcode.TEXT, b"in tw", fin=False)
+        await browser.send_frame(Opcode.CONTINUATION, b"o parts")
+        await browser.send_all(b"fore and after")
+        assert await ours.receive_some() == b"be"
+        assert await ours.receive_some() == b"fore and after"
+        assert await texts(browser) == ["ONE", "Ä" * MAX_TEXT_CHARS, "IN TWO PARTS"]
+        assert not ours.violation
+
+
+async def test_a_text_from_before_anybody_asked_for_texts_is_answered(autojump_clock: MockClock) -> None:
+    async with pair() as (browser, ours):
+        await browser.send_text("early")
+        await wait_all_tasks_blocked()
+        ours.on_text = str.upper
+        await browser.send_all(b"x")
+        assert await ours.receive_some() == b"x"
+        assert await texts(browser) == ["EARLY"]
+
+
+@pytest.mark.parametrize("text", ["x" * (MAX_TEXT_CHARS + 1), "not understood"])
+async def test_other_texts_are_a_violation(text: str) -> None:
+    heard: list[str] = []
+    async with pair() as (browser, ours):
+        ours.on_text = heard.append  # which says None
+        await browser.send_text(text)
+        await browser.send_all(b"x")
+        assert await ours.receive_some() == b""
+        assert await ours.receive_some() == b""
+        assert (ours.ended_by, ours.violation) == ("sent a text message", True)
+        assert heard == [text][: len(text) <= MAX_TEXT_CHARS]
+
+
+async def test_no_text_is_read_while_an_answer_is_under_way(autojump_clock: MockClock) -> None:
+    heard: list[str] = []
+
+    def answer(text: str) -> str:
+        heard.append(text)
+        return "answer"
+
+    async with pair(lockstep_stream_pair) as (browser, ours), trio.open_nursery() as nursery:
+        ours.on_text = answer
+        nursery.start_soon(ours.receive_some)
+        with trio.move_on_after(5):
+            for _ in range(10):
+                await browser.send_text("?")
+        assert heard == ["?"]
+        nursery.cancel_scope.cancel()
+
+
+async def test_an_answer_is_sent_whole_although_nobody_waits_for_it(autojump_clock: MockClock) -> None:
+    async with pair(lockstep_stream_pair) as (browser, ours), trio.open_nursery() as nursery:
+        ours.on_text = str.upper
+        with trio.CancelScope() as read:
+            nursery.start_soon(browser.send_text, "one")
+
+            async def give_up() -> None:
+                await wait_all_tasks_blocked()
+                read.cancel()
+                await trio.sleep(ANSWER_GRACE_S / 2)
+                nursery.start_soon(texts, browser)
+
+            nursery.start_soon(give_up)
+            await ours.receive_some()
+        assert read.cancelled_caught
+        await ours.send_all(b"still whole")
+        assert browser.texts == ["ONE"]
+        nursery.cancel_scope.cancel()
+
+
+async def test_an_answer_that_nobody_takes_tears_the_websocket(autojump_clock: MockClock) -> None:
+    async with pair(lockstep_stream_pair) as (browser, ours), trio.open_nursery() as nursery:
+        ours.on_text = str.upper
+        nursery.start_soon(browser.send_text, "one")
+        started = trio.current_time()
+        with trio.move_on_after(30) as read:
+            await ours.receive_some()
+        assert read.cancelled_caught
+        assert trio.current_time() - started == pytest.approx(30 + ANSWER_GRACE_S, abs=0.1)
+        with pytest.raises(trio.BrokenResourceError, match="torn"):
+            await ours.send_all(b"x")
+        nursery.cancel_scope.cancel()
+
+
+async def test_an_answer_waits_for_the_message_before_it(autojump_clock: MockClock) -> None:
+    async with pair(lockstep_stream_pair) as (browser, ours), trio.open_nursery() as nursery:
+        ours.on_text = str.upper
+        nursery.start_soon(ours.send_all, b"x" * 100_000)
+        await wait_all_tasks_blocked()
+        nursery.start_soon(ours.receive_some)
+        await browser.send_text("one")
+        got = b""
+        while len(got) < 100_000:
+            got += await browser.receive_some()
+        assert await texts(browser) == ["ONE"]
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_browser_that_goes_during_an_answer_has_closed(autojump_clock: MockClock) -> None:
+    async with pair(lockstep_stream_pair) as (browser, ours), trio.open_nursery() as nursery:
+        ours.on_text = str.upper
+
+        async def ask_and_go() -> None:
+            await browser.send_text("one")
+            await wait_all_tasks_blocked()
+            await browser.vanish()
+
+        nursery.start_soon(ask_and_go)
+        assert await ours.receive_some() == b""
+        assert (ours.ended_by, ours.violation) == ("connection lost", False)
 
 
 async def test_an_unmasked_frame_is_a_violation() -> None:

@@ -39,10 +39,25 @@ class Relay:
         self._reads: set[trio.CancelScope] = set()
         self._idle = trio.CancelScope()
         self._idle_timeout_s = math.inf
+        self._deadline = math.inf
         self.bytes_up = 0
         self.bytes_down = 0
         self.reason: Reason | None = None
         self.detail = ""
+
+    @property
+    def idle_left_s(self) -> float | None:
+        """Seconds until it ends for want of input; ``None`` without such a limit."""
+        return _left_s(self._idle.deadline)
+
+    @property
+    def lifetime_left_s(self) -> float | None:
+        """Seconds until the end of the session's lifetime; ``None`` without such a limit."""
+        return _left_s(self._deadline)
+
+    def touch(self) -> None:
+        """The user is there: the idle limit counts from now."""
+        self._idle.deadline = trio.current_time() + self._idle_timeout_s
 
     def end(self, reason: Reason, detail: str = "") -> None:
         """End the relay: reads stop at once, messages on their way get ``FLUSH_S`` seconds. The first call counts."""
@@ -69,8 +84,8 @@ class Relay:
             from_browser: bytes that came in before and belong to the host.
             from_server: likewise, to the browser.
         """
-        self._idle_timeout_s = idle_timeout_s
-        self._idle.deadline = trio.current_time() + idle_timeout_s
+        self._idle_timeout_s, self._deadline = idle_timeout_s, deadline
+        self.touch()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._copy_up, from_browser)
             nursery.start_soon(self._copy_down, from_server)
@@ -86,7 +101,7 @@ class Relay:
         while self.reason is None:
             if data:
                 if self._watcher.feed(data):
-                    self._idle.deadline = trio.current_time() + self._idle_timeout_s
+                    self.touch()
                 try:
                     await self._server.send_all(data)
                 except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
@@ -127,6 +142,10 @@ class Relay:
             finally:
                 self._reads.discard(scope)
         return b""
+
+
+def _left_s(deadline: float) -> float | None:
+    return None if deadline == math.inf else max(0.0, deadline - trio.current_time())
 
 
 def _words(exc: BaseException, otherwise: str) -> str:

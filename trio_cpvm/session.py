@@ -13,6 +13,7 @@ import trio
 
 from . import errors
 from .config import SessionConfig, UpstreamConfig
+from .control import MAX_TEXTS, WINDOW_S, Pace, Standing, read_question, write_answer
 from .errors import ConsoleError, Phase, Reason
 from .logger import get_logger
 from .models import ConsoleTarget, SessionEnd
@@ -21,6 +22,7 @@ from .rfb.commands import Established, Failed
 from .rfb.handshake import Handshake, HandshakeSettings
 from .rfb.security import SecurityPolicy
 from .rfb_io import CLOSE_S, Connect, HandshakeDriver, SecureStream, close_host
+from .streams import smoothed_rtt_s
 from .upstream.tls import secured_by
 from .websocket import WebSocketStream, websocket_nursery
 
@@ -54,7 +56,9 @@ class Session:
     outcome: SessionEnd | None = None
     _started_at: float = attrs.field(factory=trio.current_time, init=False)
     _handshake_scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
+    _driver: HandshakeDriver | None = attrs.field(default=None, init=False)
     _relay: Relay | None = attrs.field(default=None, init=False)
+    _pace: Pace = attrs.field(factory=Pace, init=False)
     _ending: ConsoleError | None = attrs.field(default=None, init=False)
     _farewell: bytes = attrs.field(default=b"", init=False)
 
@@ -77,6 +81,17 @@ class Session:
     def ending(self) -> bool:
         """Whether it has been told to end and only says goodbye."""
         return self._ending is not None
+
+    @property
+    def standing(self) -> Standing:
+        """How it stands, for the page."""
+        server = self._driver.server if self._driver is not None else None
+        return Standing(
+            phase=self.phase,
+            idle_left_s=self._relay.idle_left_s if self._relay is not None else None,
+            lifetime_left_s=self._relay.lifetime_left_s if self._relay is not None else None,
+            host_rtt_s=smoothed_rtt_s(server) if server is not None else None,
+        )
 
     def end(self, reason: Reason, detail: str = "") -> None:
         """End the session from outside; the browser is told the reason. The first reason counts."""
@@ -105,6 +120,7 @@ class Session:
         )
         # what stands if the session is cancelled from outside without a reason: only a broken WebSocket does that
         ended = ConsoleError(errors.CLIENT_PROTOCOL, "the WebSocket broke")
+        browser.on_text = self._answer_page
         try:
             ended = await self._console(browser, connect, secure)
         except Exception:
@@ -138,8 +154,20 @@ class Session:
         await browser.close(code, reason, within_s=CLOSE_S, farewell=self._farewell)
         return self.outcome
 
+    def _answer_page(self, text: str) -> str | None:
+        """The answer to a text message of the page; ``None`` breaks the protocol."""
+        if not self._pace.allows(trio.current_time()):
+            self.end(errors.CLIENT_PROTOCOL, f"more than {MAX_TEXTS} text messages within {WINDOW_S:g} s")
+            return None
+        question = read_question(text)
+        if question is None:
+            return None
+        if question.stay and self._relay is not None:
+            self._relay.touch()
+        return write_answer(question, self.standing)
+
     async def _console(self, browser: WebSocketStream, connect: Connect, secure: SecureStream | None) -> ConsoleError:
-        driver = HandshakeDriver(Handshake(self._handshake_settings()), browser)
+        driver = self._driver = HandshakeDriver(Handshake(self._handshake_settings()), browser)
         ended = ConsoleError(errors.INTERNAL_ERROR, "the handshake has no outcome")
         async with websocket_nursery() as nursery:
             try:

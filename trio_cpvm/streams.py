@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import struct
 
 import trio
 
@@ -68,3 +69,30 @@ def keep_alive(stream: trio.abc.Stream) -> None:
     if isinstance(stream, trio.SocketStream) and stream.socket.family in (socket.AF_INET, socket.AF_INET6):
         for level, option, value in KEEP_ALIVE:
             stream.setsockopt(level, option, value)
+
+
+#: Where ``tcpi_rtt`` stands in Linux's ``struct tcp_info`` (linux/tcp.h): behind eight bytes and fifteen ``__u32``.
+_TCPI_RTT = struct.Struct("=68xI")
+
+
+def smoothed_rtt_s(stream: trio.abc.Stream) -> float | None:
+    """The kernel's smoothed round-trip time of the TCP connection under a stream, in seconds.
+
+    Looks through TLS and the streams that this package puts around others. ``None`` where there is no TCP connection,
+    or none any more, or nothing has been measured yet.
+    """
+    while not isinstance(stream, trio.SocketStream):
+        inner = stream.transport_stream if isinstance(stream, trio.SSLStream) else getattr(stream, "transport", None)
+        if not isinstance(inner, trio.abc.Stream):
+            return None
+        stream = inner
+    if stream.socket.family not in (socket.AF_INET, socket.AF_INET6):
+        return None
+    try:
+        info = stream.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCPI_RTT.size)
+    except (OSError, trio.ClosedResourceError):
+        return None
+    if len(info) < _TCPI_RTT.size:
+        return None
+    (microseconds,) = _TCPI_RTT.unpack(info)
+    return microseconds / 1e6 if microseconds else None

@@ -1,5 +1,7 @@
 """A WebSocket as a byte stream: each binary message in is bytes, each ``send_all`` is one message out.
 
+Text messages are no part of the stream: they are given to whoever asked for them, and answered in between.
+
 Both kinds are here: the browser's, which is accepted, and the one to a host that speaks RFB over WebSocket. This is
 the only file that knows trio-websocket. Towards browsers the library does the opening handshake on a canonical head
 (``http`` has checked the real one) and everything after it; no extension is ever negotiated. To exchange the library,
@@ -18,6 +20,7 @@ import trio_websocket
 import wsproto.utilities
 
 from . import errors
+from .control import MAX_TEXT_CHARS
 from .errors import ConsoleError, close_reason
 from .http import Upgrade
 from .streams import PrefixedStream
@@ -30,6 +33,8 @@ MAX_HOST_MESSAGE_BYTES = 16 << 20
 HOST_RECEIVE_BUFFER_BYTES = 65536
 #: What a host may say until its WebSocket is open; the library would keep all of a refusal's body.
 MAX_HOST_HANDSHAKE_BYTES = 1 << 20
+#: How long the answer to a text may still take to leave once nobody waits for it any more, in seconds.
+ANSWER_GRACE_S = 1.0
 
 #: Close codes that the library gives when the peer broke the protocol (RFC 6455 section 7.4.1).
 _VIOLATIONS = {1002: "broke the WebSocket protocol", 1007: "sent malformed text", 1009: "sent too large a message"}
@@ -67,6 +72,9 @@ class WebSocketStream(trio.abc.Stream):
 
     Attributes:
         transport: the stream under it.
+        on_text: gets each text message of at most ``control.MAX_TEXT_CHARS`` characters while somebody receives, and
+            gives the text to answer with; ``None`` for one that it does not understand. That, a longer text, and any
+            text where nobody asked for them, break the protocol.
         ended_by: how the peer's side ended, in words, once ``receive_some`` has returned ``b""``.
         violation: whether that was by breaking the protocol.
     """
@@ -74,7 +82,9 @@ class WebSocketStream(trio.abc.Stream):
     def __init__(self, connection: trio_websocket.WebSocketConnection, transport: _BoundedStream) -> None:
         self._connection = connection
         self.transport = transport
+        self.on_text: Callable[[str], str | None] | None = None
         self._rest = b""
+        self._sending = trio.Lock()
         self._torn = False
         self._at_end = False
         self.ended_by = ""
@@ -97,11 +107,15 @@ class WebSocketStream(trio.abc.Stream):
                 self._at_end = True
                 return b""
             self.transport.unclaimed = 0
-            if isinstance(message, str):
+            if isinstance(message, bytes):
+                self._rest = message
+                continue
+            answer = self.on_text(message) if self.on_text is not None and len(message) <= MAX_TEXT_CHARS else None
+            if answer is None:
                 self.ended_by, self.violation = "sent a text message", True
                 self._at_end = True
                 return b""
-            self._rest = message
+            await self._answer(answer)
         data, self._rest = self._rest[:max_bytes], b"" if max_bytes is None else self._rest[max_bytes:]
         return data
 
@@ -111,13 +125,38 @@ class WebSocketStream(trio.abc.Stream):
         Raises:
             trio.BrokenResourceError: the browser is gone.
         """
-        self._torn = True
-        try:
-            await self._connection.send_message(bytes(data))
-        except trio_websocket.ConnectionClosed as exc:
-            self._note_end(exc.reason)
-            raise trio.BrokenResourceError(self.ended_by) from None
-        self._torn = False
+        await self._send(bytes(data))
+
+    async def _send(self, message: bytes | str) -> None:
+        async with self._sending:
+            if self._torn:
+                raise trio.BrokenResourceError("a message was torn")
+            self._torn = True
+            try:
+                await self._connection.send_message(message)
+            except trio_websocket.ConnectionClosed as exc:
+                self._note_end(exc.reason)
+                raise trio.BrokenResourceError(self.ended_by) from None
+            self._torn = False
+
+    async def _answer(self, text: str) -> None:
+        """Send a text whole: who stops receiving meanwhile is kept for up to ``ANSWER_GRACE_S`` seconds.
+
+        Otherwise a read that is given up, as at the end of the handshake, would tear the answer and end the WebSocket.
+        """
+        whole = trio.CancelScope(shield=True)
+
+        async def limit_when_cancelled() -> None:
+            try:
+                await trio.Event().wait()
+            finally:
+                whole.deadline = trio.current_time() + ANSWER_GRACE_S
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(limit_when_cancelled)
+            with whole, contextlib.suppress(trio.BrokenResourceError):  # reading on tells how it ended
+                await self._send(text)
+            nursery.cancel_scope.cancel()
 
     async def wait_send_all_might_not_block(self) -> None:
         """As trio's ``SendStream.wait_send_all_might_not_block``."""
