@@ -47,6 +47,7 @@ qemu-system-x86_64 qemu-system-x86
 Xvnc               tigervnc-standalone-server
 chromium           chromium
 xterm              xterm
+setxkbmap          x11-xkb-utils
 Xtightvnc          tightvncserver
 wayvnc             wayvnc
 sway               sway
@@ -54,6 +55,40 @@ foot               foot
 grim               grim
 openssl            openssl
 '
+
+# The Linux guest's parts: a file in a Debian package, and what the tests call it.
+GUEST='
+boot/vmlinuz-*       vmlinuz
+bin/busybox          busybox
+bin/loadkeys         loadkeys
+usr/bin/ckbcomp      ckbcomp
+'
+
+# They are taken out of their packages and not installed: a kernel would become the one this machine starts with.
+fetch_guest() (
+    parts=${XDG_CACHE_HOME:-$HOME/.cache}/trio-cpvm/linux-guest
+    for name in $(echo "$GUEST" | awk '{ print $2 }'); do
+        [ -e "$parts/$name" ] || { set -- missing; break; }
+    done
+    [ $# -gt 0 ] || exit 0
+    echo "Taking a Linux guest's parts out of Debian packages" >&2
+    command -v apt-get >/dev/null || { echo "This needs apt-get. The tests look for them in $parts." >&2; exit 1; }
+    [ "$(id -u)" != 0 ] || apt-get update -qq >&2
+    kernel=$(apt-cache depends linux-image-cloud-amd64 | sed -n 's/^ *Depends: //p' | head -n 1)
+    folder=$(mktemp -d)
+    trap 'rm -rf "$folder"' EXIT
+    chmod 755 "$folder"
+    cd "$folder"
+    apt-get download -qq -o APT::Sandbox::User=root "$kernel" busybox-static kbd console-setup
+    for package in *.deb; do
+        dpkg-deb --extract "$package" .
+    done
+    mkdir -p "$parts"
+    echo "$GUEST" | while read -r file name; do
+        # shellcheck disable=SC2086 # the pattern is meant
+        [ -z "$file" ] || cp $file "$parts/$name"
+    done
+)
 
 # A library that the Node.js inside PyPI's playwright is linked with.
 has_libatomic() {
@@ -67,6 +102,7 @@ find_peers() {
         done | sort -u
         has_libatomic || echo libatomic1
         [ -d /usr/share/fonts/X11/misc ] || echo xfonts-base # Xtightvnc does not start without its fonts
+        [ -d /usr/share/X11/xkb ] || echo xkb-data
         [ -d /usr/share/fonts/truetype/dejavu ] || echo fonts-dejavu-core
     )
     # shellcheck disable=SC2086 # one word a package
@@ -75,6 +111,6 @@ find_peers() {
 
 case "${1-}" in
     venv) make_venv "$2" ;;
-    peers) find_peers ;;
+    peers) find_peers; fetch_guest ;;
     *) sed -n '2,5s/^# *//p' "$0" >&2; exit 2 ;;
 esac

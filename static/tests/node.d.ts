@@ -11,3 +11,11 @@ declare module "node:assert/strict" {
   export function rejects(promise: Promise<unknown>, expected: RegExp): Promise<void>;
   export function throws(body: () => unknown, expected: RegExp): void;
 }
+
+declare module "node:fs" {
+  export function writeFileSync(path: string, text: string): void;
+}
+
+declare module "node:process" {
+  export const argv: readonly string[];
+}
