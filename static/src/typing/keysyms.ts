@@ -17,7 +17,7 @@ const LATIN_2 =
 /** Other characters with a name of their own, each with its keysym in hexadecimal. */
 const OTHERS =
   "Ħ2a1 İ2a9 Ğ2ab ħ2b1 ı2b9 ğ2bb ĸ3a2 Ŧ3ac ŧ3bc Ŋ3bd ŋ3bf Œ13bc œ13bd Ÿ13be ¯af €20ac Ω7d9 π7f0 Π7d0 " +
-  "–aaa —aa9 …aae •ae6 ′ad6 ″ad7 ‘ad0 ’ad1 “ad2 ”ad3 ‚afd „afe ™ac9 ⅛ac3 ⅜ac4 ⅝ac5 ⅞ac6 " +
+  "–aaa —aa9 …aae ‘ad0 ’ad1 “ad2 ”ad3 ‚afd „afe ™ac9 ⅛ac3 ⅜ac4 ⅝ac5 ⅞ac6 " +
   "←8fb ↑8fc →8fd ↓8fe ≤8bc ≠8bd ≥8be ∞8c2 ∧8de ∨8df";
 
 const NAMED: ReadonlyMap<string, number> = new Map([

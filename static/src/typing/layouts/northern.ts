@@ -49,7 +49,7 @@ qQ wW eE rR tT yY uU iI oO pP ðÐ '?
 aA sS dD fF gG hH jJ kK lL æÆ ◌´ +*
 <> zZ xX cC vV bB nN mM ,; .: þÞ`,
     windows: "◌°° 5€ 7{ 8[ 9] 0} ö\\ q@ e€ '~ ◌´◌^ +◌` <| mµ",
-    other: "◌°¬ 4¼¤ p|π '~ d„“ æ^ ◌´◌^ +`",
+    other: "◌°¬ 4¼¤ p|π '~ d␀ æ^ ◌´◌^ +`",
     latin: true,
   },
 ];
