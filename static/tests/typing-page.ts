@@ -4,12 +4,15 @@
 
 import RFB from "@novnc/novnc";
 
+import type { GuestSystem } from "../src/typing/layouts";
 import { type Way, planTyping } from "../src/typing/strokes";
 import { Typist } from "../src/typing/typist";
 
 declare global {
   /** Type a text; what could not be typed. */
-  var typeText: (text: string, way: Way, eventMs?: number) => Promise<readonly string[]>;
+  var typeText: (text: string, way: Way, eventMs: number | null) => Promise<readonly string[]>;
+  /** Every character that can be typed on a layout. */
+  var typable: (id: string, system: GuestSystem) => readonly string[];
 }
 
 const said = document.documentElement.dataset;
@@ -19,7 +22,16 @@ rfb.addEventListener("disconnect", () => (said["state"] = "ended"));
 
 globalThis.typeText = async (text, way, eventMs) => {
   const plan = planTyping(text, way);
-  const options = eventMs === undefined ? {} : { eventMs };
-  await new Typist(plan, (keysym, code, down) => rfb.sendKey(keysym, code!, down), options).run();
+  const options = eventMs === null ? {} : { eventMs };
+  await new Typist(plan, (keysym, code, down) => rfb.sendKey(keysym, code, down), options).run();
   return plan.untypable;
+};
+
+globalThis.typable = (id, system) => {
+  const plane = Array.from({ length: 0xd800 - 0x20 }, (_, at) => String.fromCharCode(0x20 + at));
+  const way: Way = { kind: "layout", id, system };
+  // what is normalised to something else is typed as that
+  const itself = plane.filter((character) => planTyping(character, { kind: "characters" }).untypable.length === 0);
+  const untypable = new Set(planTyping(itself.join("\n"), way).untypable);
+  return itself.filter((character) => !untypable.has(character) && !/[\u00a0\u202f]/.test(character) && character.normalize("NFC") === character);
 };

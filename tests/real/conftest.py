@@ -16,6 +16,7 @@ from . import browser
 from .browser import ConsolePage
 from .certificates import Authority
 from .daemon import Daemon, Tables, make_key
+from .linux_guest import US, Keymap, LinuxGuest
 from .qemu import Qemu
 from .stock_novnc import StockSite, stock_site
 from .tightvnc import Xtightvnc
@@ -26,6 +27,10 @@ class StartQemu(Protocol):
     def __call__(
         self, *, password: str | None, vnc: Sequence[str] = (), options: Sequence[str] = (), unix: bool = False
     ) -> Qemu: ...
+
+
+class StartLinuxGuest(Protocol):
+    def __call__(self, *, keymap: Keymap = US, options: Sequence[str] = (), vnc: Sequence[str] = ()) -> LinuxGuest: ...
 
 
 class StartXvnc(Protocol):
@@ -60,6 +65,19 @@ def start_qemu(tmp_path: Path) -> Iterator[StartQemu]:
         ) -> Qemu:
             folder = tmp_path / f"qemu-{next(numbers)}"
             return running.enter_context(Qemu(folder, password=password, vnc=vnc, options=options, unix=unix))
+
+        yield start
+
+
+@pytest.fixture
+def start_linux_guest(tmp_path: Path) -> Iterator[StartLinuxGuest]:
+    """Start a Linux machine that tells what is typed on its console; a missing program fails the test."""
+    numbers = count()
+    with ExitStack() as running:
+
+        def start(*, keymap: Keymap = US, options: Sequence[str] = (), vnc: Sequence[str] = ()) -> LinuxGuest:
+            folder = tmp_path / f"linux-{next(numbers)}"
+            return running.enter_context(LinuxGuest(folder, keymap=keymap, options=options, vnc=vnc))
 
         yield start
 

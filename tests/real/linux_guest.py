@@ -122,6 +122,7 @@ class LinuxGuest:
         folder: where its files go.
         keymap: the guest's keyboard layout.
         options: more for QEMU's command line, such as ``-k``.
+        vnc: more for the value of ``-vnc``.
 
     Attributes:
         host: where its screen is.
@@ -130,7 +131,9 @@ class LinuxGuest:
 
     host = "127.0.0.1"
 
-    def __init__(self, folder: Path, *, keymap: Keymap = US, options: Sequence[str] = ()) -> None:
+    def __init__(
+        self, folder: Path, *, keymap: Keymap = US, options: Sequence[str] = (), vnc: Sequence[str] = ()
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._typed_file = folder / "typed"
@@ -147,7 +150,7 @@ class LinuxGuest:
                 *("-serial", "unix:control,server=on,wait=off", "-serial", f"file:{self._typed_file}"),
                 *("-qmp", "unix:qmp,server=on,wait=off"),  # relative: a socket's path may not be long
                 *options,
-                *("-vnc", "127.0.0.1:200,to=1199"),
+                *("-vnc", ",".join(["127.0.0.1:200", "to=1199", *vnc])),
             ],
             folder,
         )

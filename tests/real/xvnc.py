@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
@@ -11,11 +12,12 @@ from typing import Self
 from Crypto.Cipher import DES
 
 from .pictures import Picture
-from .processes import Process, free_port, program, wait_for
+from .processes import PATIENCE_S, Process, free_port, program, wait_for
 from .x11 import X11Error, XScreen
 
 PACKAGE = "tigervnc-standalone-server"
 TERMINAL_PACKAGE = "xterm"
+LAYOUT_PACKAGE = "x11-xkb-utils"
 
 #: What the terminal prints when it is ready for keys.
 BANNER = "trio-cpvm terminal ready"
@@ -116,7 +118,20 @@ class Xvnc:
                 *("-e", "sh", str(script), str(self.typed_file)),
             ],
             self._folder,
-            env={**os.environ, "DISPLAY": f":{self.display}", "LC_ALL": "C"},
+            env=self._environment(),
+        )
+
+    def _environment(self) -> dict[str, str]:
+        return {**os.environ, "DISPLAY": f":{self.display}", "LC_ALL": "C.UTF-8"}
+
+    def set_layout(self, layout: str, variant: str = "", model: str = "pc105") -> None:
+        """Set the keyboard layout, by its names in XKB."""
+        names = ["-layout", layout, "-variant", variant, "-model", model]
+        subprocess.run(
+            [program("setxkbmap", LAYOUT_PACKAGE), "-rules", "evdev", *names],
+            env=self._environment(),
+            check=True,
+            timeout=PATIENCE_S,
         )
 
     def _terminal_is_shown(self) -> bool:
