@@ -18,7 +18,7 @@ ROOT = Path(trio_cpvm.__file__).parent
 
 #: From the ground up. A name stands for a module, or for a package with all that is in it.
 LAYERS = (
-    ("shared", {"__init__", "errors", "models", "config", "logger"}),
+    ("shared", {"__init__", "errors", "languages", "models", "config", "logger"}),
     ("sans-I/O", {"token", "rfb", "http", "control"}),
     (
         "trio I/O",
