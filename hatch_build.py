@@ -30,11 +30,11 @@ SOURCES = (
     STATIC / "package-lock.json",
     STATIC / "build.mjs",
     STATIC / "src",
-    ROOT / "trio_cpvm" / "messages" / "en.json",
+    ROOT / "trio_cpvm" / "messages",
 )
 
 #: What must be there once it is built.
-PRODUCTS = ("console.html", "console.js", "console.css", "error.html", "icon.svg", "licences.txt")
+PRODUCTS = ("console.en.html", "console.js", "console.css", "error.en.html", "icon.svg", "licences.txt")
 
 #: Holds the digest of the sources that ``PAGE`` was built from; written last.
 STAMP = PAGE / ".sources.sha256"

@@ -1,9 +1,10 @@
 // Builds the console page: `node build.mjs OUTDIR`.
 //
-// Out come console.js (one ES module: our code, noVNC's RFB class and pako), console.css, console.html,
-// error.html, icon.svg and licences.txt. What is in OUTDIR under these names is overwritten, nothing is removed.
+// Out come console.js (one ES module: our code, noVNC's RFB class and pako), console.css, icon.svg, licences.txt, and for each
+// language console.LANG.html and error.LANG.html; for those other than English, texts-LANG.js as well. What is in OUTDIR
+// under these names is overwritten, nothing is removed.
 
-import { copyFile, mkdir, readFile, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -13,7 +14,9 @@ const here = path.dirname(fileURLToPath(import.meta.url));
 const source = path.join(here, "src");
 const novnc = path.join(here, "node_modules", "@novnc", "novnc");
 
-const VERBATIM = ["console.html", "error.html", "icon.svg"];
+const messages = path.join(here, "..", "trio_cpvm", "messages");
+
+const TEMPLATES = ["console", "error"];
 
 /** The bundle. noVNC awaits at the top level, so es2022 is the oldest language it can be written in. */
 async function bundle(out, banner) {
@@ -71,6 +74,53 @@ async function licences(version, inputs) {
   return parts.map(([title, text]) => `${title}\n${"=".repeat(78)}\n\n${text.trim()}\n`).join("\n\n");
 }
 
+const readJson = async (...names) => JSON.parse(await readFile(path.join(...names), "utf8"));
+
+/** The languages that there are texts in: a file each in src/texts/. */
+async function languages() {
+  const names = await readdir(path.join(source, "texts"));
+  return names.filter((name) => name.endsWith(".json")).map((name) => name.slice(0, -".json".length));
+}
+
+const escapeHtml = (text) =>
+  text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`).replaceAll("$", "$$$$");
+
+/** The pages in one language. Their "$" names are the proxy's to fill in, so any other dollar is doubled. */
+async function pages(out, language) {
+  const english = await readJson(source, "texts", "en.json");
+  const texts = await readJson(source, "texts", `${language}.json`);
+  const script =
+    language === "en" ? "" : `<script type="module" src="/novnc/assets/texts-${language}.js"></script>`;
+  for (const name of TEMPLATES) {
+    const template = await readFile(path.join(source, `${name}.html`), "utf8");
+    const page = template
+      .replace(/<!--[\s\S]*?-->\n?/g, "")
+      .replace(/^ +/gm, "")
+      .replace(/\{\{([a-z-]+)\}\}\n?/g, (whole, key) => {
+        if (key === "texts-script") {
+          return script && `${script}\n`;
+        }
+        if (!Object.hasOwn(english, key)) {
+          throw new Error(`${name}.html: there is no text ${whole}`);
+        }
+        return escapeHtml(texts[key] ?? english[key]) + (whole.endsWith("\n") ? "\n" : "");
+      });
+    await writeFile(path.join(out, `${name}.${language}.html`), page);
+  }
+}
+
+/** What a page in another language than English says while it runs. */
+async function languageFile(out, language) {
+  const parts = {
+    texts: await readJson(source, "texts", `${language}.json`),
+    reasons: {
+      ...(await readJson(source, "page-messages", `${language}.json`)),
+      ...(await readJson(messages, `${language}.json`)),
+    },
+  };
+  await writeFile(path.join(out, `texts-${language}.js`), `globalThis.consoleLanguage=${JSON.stringify(parts)};\n`);
+}
+
 const [outdir, ...rest] = process.argv.slice(2);
 if (outdir === undefined || rest.length > 0) {
   console.error("usage: node build.mjs OUTDIR");
@@ -89,4 +139,10 @@ const inputs = await bundle(out, banner).catch((error) => {
   process.exit(1); // esbuild has shown where the sources are wrong
 });
 await writeFile(path.join(out, "licences.txt"), await licences(version, inputs));
-await Promise.all(VERBATIM.map((name) => copyFile(path.join(source, name), path.join(out, name))));
+await copyFile(path.join(source, "icon.svg"), path.join(out, "icon.svg"));
+for (const language of await languages()) {
+  await pages(out, language);
+  if (language !== "en") {
+    await languageFile(out, language);
+  }
+}

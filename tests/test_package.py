@@ -28,9 +28,19 @@ def test_the_wheel_carries_the_page_and_serves_it(dist: Path, tmp_path: Path) ->
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
         archive.extractall(tmp_path)
-    for name in ("console.html", "console.js", "console.css", "error.html", "icon.svg", "licences.txt"):
+    for name in (
+        "console.de.html",
+        "console.js",
+        "console.css",
+        "error.ja.html",
+        "texts-fr.js",
+        "icon.svg",
+        "licences.txt",
+    ):
         assert f"trio_cpvm/_page/{name}" in names
-    assert {"trio_cpvm/py.typed", "trio_cpvm/messages/en.json"} <= names
+    assert "trio_cpvm/py.typed" in names
+    for tag in ("en", "de", "fr", "es", "pt", "ja"):
+        assert f"trio_cpvm/messages/{tag}.json" in names
     assert not [name for name in names if name.startswith(("tests/", "static/", "hatch_build"))]
     code = "import trio_cpvm, trio_cpvm.static as s; s.PageFiles(); print(trio_cpvm.__file__)"
     done = subprocess.run(
@@ -51,7 +61,7 @@ def test_the_source_distribution_carries_the_pages_sources_and_nothing_built(dis
         names = {name.split("/", 1)[1] for name in archive.getnames() if "/" in name}
     wanted = {"hatch_build.py", "static/package-lock.json", "static/.npmrc", "static/src/console.ts", "README.rst"}
     assert wanted <= names
-    assert not [name for name in names if "node_modules" in name or "_page" in name]
+    assert not [name for name in names if "node_modules" in name or "trio_cpvm/_page" in name]
 
 
 def test_no_code_of_novnc_is_in_the_repository() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import html
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ from tests.helpers import KEY, NOW, PASSWORD, TARGET, make_front, make_site, url
 from trio_cpvm import errors
 from trio_cpvm.config import Config, Origin, ServerConfig, SessionConfig
 from trio_cpvm.errors import Reason
+from trio_cpvm.languages import read_languages
 from trio_cpvm.models import ConsoleTarget, Secret
 from trio_cpvm.session import Session
 from trio_cpvm.site import PublicSite
@@ -72,7 +74,7 @@ async def test_the_page_is_there_under_each_of_its_names(path: str, autojump_clo
         "content-length": str(len(page.body)),
         "content-type": "text/html; charset=utf-8",
         "cache-control": "no-store",
-        "vary": "Accept-Encoding",
+        "vary": "Accept-Encoding, Accept-Language",
         "cross-origin-resource-policy": "same-origin",
         "content-security-policy": page.header("content-security-policy"),
         "cross-origin-opener-policy": "same-origin",
@@ -80,6 +82,65 @@ async def test_the_page_is_there_under_each_of_its_names(path: str, autojump_clo
         "referrer-policy": "no-referrer",
     }
     assert "default-src 'none'" in (page.header("content-security-policy") or "")
+
+
+def setup_of(page: HttpAnswer) -> dict[str, object]:
+    (content,) = re.findall(r'<meta name="setup" content="([^"]*)">', page.text)
+    setup: dict[str, object] = json.loads(html.unescape(content))
+    return setup
+
+
+SETUPS: dict[str, tuple[Config, ConsoleTarget, dict[str, object]]] = {
+    "as it comes": (Config(), TARGET, {}),
+    "no session uuid": (Config(), attrs.evolve(TARGET, session_uuid=""), {"reusable": True}),
+    "limits": (
+        Config(session=SessionConfig(idle_timeout_s=0, lifetime_s=7200.5)),
+        TARGET,
+        {"idleTimeoutS": 0, "lifetimeS": 7200.5},
+    ),
+    "names": (Config(), attrs.evolve(TARGET, name='"><b>', locale="fr-be"), {"name": '"><b>', "locale": "fr-be"}),
+}
+
+
+@timely
+@pytest.mark.parametrize(("config", "target", "differs"), SETUPS.values(), ids=SETUPS.keys())
+async def test_the_page_is_told_what_its_user_may_know(
+    config: Config, target: ConsoleTarget, differs: dict[str, object], autojump_clock: MockClock
+) -> None:
+    page = await fetch(make_site(config), url("/novnc", target))
+    usual = {
+        "name": "Web 1",
+        "locale": "",
+        "viewOnly": False,
+        "idleTimeoutS": 300,
+        "lifetimeS": 0,
+        "language": "en",
+        "reusable": False,
+    }
+    assert setup_of(page) == {**usual, **differs}
+    assert PASSWORD not in page.text
+    assert target.host not in page.text
+
+
+@timely
+async def test_where_tokens_are_not_used_up_every_console_may_be_opened_again(autojump_clock: MockClock) -> None:
+    site = make_site()
+    site.gate.single_use = False
+    assert setup_of(await fetch(site, url("/novnc")))["reusable"] is True
+
+
+@timely
+async def test_pages_speak_the_users_language_and_programs_english(autojump_clock: MockClock) -> None:
+    german = read_languages()["de"]
+    page = await fetch(make_site(), "/novnc", accept_language="de-CH, en;q=0.5")
+    assert '<html lang="de"' in page.text
+    assert html.escape(german.text(errors.TOKEN_MISSING)) in page.text
+    assert html.escape(german.advice(errors.TOKEN_MISSING)) in page.text
+    assert errors.TOKEN_MISSING.text not in page.text
+    status = await fetch(make_site(), "/novnc/status?lang=de", accept_language="de")
+    assert json.loads(status.body)["text"] == errors.TOKEN_MISSING.text
+    websocket = await fetch(make_site(), "/websockify?lang=de", accept_language="de")
+    assert errors.UPGRADE_REQUIRED.text in websocket.text
 
 
 @timely
@@ -113,7 +174,6 @@ async def test_all_the_page_asks_for_is_there(autojump_clock: MockClock) -> None
     assert types == {
         "js": "text/javascript; charset=utf-8",
         "css": "text/css; charset=utf-8",
-        "svg": "image/svg+xml",
         "txt": "text/plain; charset=utf-8",
     }
 
@@ -131,7 +191,7 @@ async def test_all_the_page_asks_for_is_there(autojump_clock: MockClock) -> None
         "/novnc/assets/../../etc/passwd",
         "/novnc/assets/%2e%2e/%2e%2e/etc/passwd",
         "/novnc/assets/..%5c..%5cetc",
-        "/novnc/assets/console.html",
+        "/novnc/assets/console.en.html",
         "/novnc/assets/console.js",
         "/novnc/..",
         "/novnc//",

@@ -1,10 +1,15 @@
-"""The page's files: a fixed map with hashed names, the right headers, compressed where that helps, escaped errors."""
+"""The page's files: a fixed map with hashed names, the right headers, compressed where that helps; pages filled in."""
 
 from __future__ import annotations
 
 import gzip
+import html
+import json
 import re
+from hashlib import sha256
+from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import unquote
 
 import attrs
 import pytest
@@ -13,16 +18,27 @@ from tests.helpers import built_pages
 from trio_cpvm import errors
 from trio_cpvm.errors import BadConfiguration, ConsoleError
 from trio_cpvm.http import Request, Response
-from trio_cpvm.static import PageFiles
+from trio_cpvm.languages import read_languages
+from trio_cpvm.static import ConsoleSetup, PageFiles
 
 SCRIPT = b"let x = 1;\n" * 100
+CONSOLE = (
+    b'<html lang="$lang"><meta name="setup" content="$setup">'
+    b'<link href="/novnc/assets/icon.svg"><link href="/novnc/assets/tiny.css">'
+    b'<script src="/novnc/assets/console.js"></script>'
+)
+ERROR = (
+    b'<html lang="$lang"><link href="/novnc/assets/tiny.css"><title>Console: $text</title>'
+    b"<p>$advice</p><code>$slug</code>"
+)
 FILES = {
-    "console.html": (
-        b'<link href="/novnc/assets/icon.svg"><link href="/novnc/assets/tiny.css">'
-        b'<script src="/novnc/assets/console.js"></script>'
-    ),
-    "error.html": b'<link href="/novnc/assets/tiny.css"><title>$text</title><p>$advice</p><code>$slug</code>',
+    "console.en.html": CONSOLE,
+    "console.de.html": b'<script type="module" src="/novnc/assets/texts-de.js"></script>' + CONSOLE,
+    "console.pt-BR.html": CONSOLE,
+    "error.en.html": b"<p>Sorry</p>" + ERROR,
+    "error.de.html": b"<p>Leider</p>" + ERROR,
     "console.js": SCRIPT,
+    "texts-de.js": b"// deutsch",
     "tiny.css": b"a{}",
     "icon.svg": b"<svg/>",
     "licences.txt": b"MIT " * 100,
@@ -40,9 +56,14 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def asking(path: str = "/", accept_encoding: str | None = None) -> Request:
-    headers = (("accept-encoding", accept_encoding),) if accept_encoding is not None else ()
-    return Request(method="GET", path=path, headers=headers)
+SETUP = ConsoleSetup(name="Web 1", locale="de", idle_timeout_s=300.0, lifetime_s=0, reusable=True)
+
+
+def asking(path: str = "/", accept_encoding: str | None = None, languages: str = "", query: str = "") -> Request:
+    headers = [("accept-language", languages)]
+    if accept_encoding is not None:
+        headers.append(("accept-encoding", accept_encoding))
+    return Request(method="GET", path=path, query=query, headers=tuple(headers))
 
 
 def links(page: Response) -> list[str]:
@@ -57,25 +78,26 @@ def fetch(pages: PageFiles, path: str, accept_encoding: str | None = None) -> Re
 
 def test_pages_name_their_files_by_content(folder: Path) -> None:
     pages = PageFiles(folder)
-    names = links(pages.console_page(asking()))
-    for name, stem, ending in zip(names, ("icon", "tiny", "console"), ("svg", "css", "js"), strict=True):
+    names = links(pages.console_page(asking(), SETUP))
+    assert unquote(names[0]) == "data:image/svg+xml,<svg/>"
+    for name, stem, ending in zip(names[1:], ("tiny", "console"), ("css", "js"), strict=True):
         assert re.fullmatch(rf"/novnc/assets/{stem}-[0-9a-f]{{12}}\.{ending}", name)
         assert fetch(pages, name).body == FILES[f"{stem}.{ending}"]
     assert links(pages.error_page(ConsoleError(errors.NOT_FOUND))) == [names[1]]
     (folder / "console.js").write_bytes(SCRIPT + b"//")
-    later = links(PageFiles(folder).console_page(asking()))
+    later = links(PageFiles(folder).console_page(asking(), SETUP))
     assert later[:2] == names[:2]
     assert later[2] != names[2]
 
 
 def test_files_have_their_types_and_caching(folder: Path) -> None:
     pages = PageFiles(folder)
-    icon, css, js = links(pages.console_page(asking()))
+    _, css, js = links(pages.console_page(asking(), SETUP))
     immutable = "public, max-age=31536000, immutable"
     for path, content_type, cache_control in [
         (js, "text/javascript; charset=utf-8", immutable),
         (css, "text/css; charset=utf-8", immutable),
-        (icon, "image/svg+xml", immutable),
+        (f"/novnc/assets/icon-{sha256(b'<svg/>').hexdigest()[:12]}.svg", "image/svg+xml", immutable),
         ("/novnc/assets/licences.txt", "text/plain; charset=utf-8", "public, max-age=86400"),
     ]:
         response = fetch(pages, path)
@@ -93,8 +115,8 @@ def test_files_have_their_types_and_caching(folder: Path) -> None:
         "/novnc/assets/",
         "/novnc/assets",
         "/novnc/assets/console.js",
-        "/novnc/assets/console.html",
-        "/novnc/assets/error.html",
+        "/novnc/assets/console.en.html",
+        "/novnc/assets/error.en.html",
         "/novnc/assets/console.js.map",
         "/novnc/assets/README",
         "/novnc/assets/.js",
@@ -116,7 +138,7 @@ def test_files_are_never_looked_up_again(folder: Path) -> None:
     pages = PageFiles(folder)
     for file in folder.iterdir():
         file.unlink()
-    assert fetch(pages, links(pages.console_page(asking()))[2]).body == SCRIPT
+    assert fetch(pages, links(pages.console_page(asking(), SETUP))[2]).body == SCRIPT
     assert pages.error_page(ConsoleError(errors.NOT_FOUND)).status == 404
 
 
@@ -143,7 +165,7 @@ def test_files_are_compressed_for_browsers_that_take_it(
     folder: Path, accept_encoding: str | None, compressed: bool
 ) -> None:
     pages = PageFiles(folder)
-    response = fetch(pages, links(pages.console_page(asking()))[2], accept_encoding)
+    response = fetch(pages, links(pages.console_page(asking(), SETUP))[2], accept_encoding)
     assert (("Content-Encoding", "gzip") in response.headers) is compressed
     assert (gzip.decompress(response.body) if compressed else response.body) == SCRIPT
     assert (len(response.body) < len(SCRIPT)) is compressed
@@ -151,7 +173,7 @@ def test_files_are_compressed_for_browsers_that_take_it(
 
 def test_what_compressing_makes_no_smaller_stays_as_it_is(folder: Path) -> None:
     pages = PageFiles(folder)
-    response = fetch(pages, links(pages.console_page(asking()))[1], "gzip")
+    response = fetch(pages, links(pages.console_page(asking(), SETUP))[1], "gzip")
     assert response.body == b"a{}"
     assert "Content-Encoding" not in dict(response.headers)
 
@@ -163,7 +185,7 @@ def directives(page: Response) -> dict[str, str]:
 
 def test_both_pages_are_fenced_in(folder: Path) -> None:
     pages = PageFiles(folder)
-    for page in (pages.console_page(asking()), pages.error_page(ConsoleError(errors.NOT_FOUND))):
+    for page in (pages.console_page(asking(), SETUP), pages.error_page(ConsoleError(errors.NOT_FOUND))):
         assert page.content_type == "text/html; charset=utf-8"
         assert dict(page.headers)["Cross-Origin-Opener-Policy"] == "same-origin"
         assert directives(page) == {
@@ -177,18 +199,21 @@ def test_both_pages_are_fenced_in(folder: Path) -> None:
             "form-action": "'none'",
             "frame-ancestors": "'self'",
         }
-    assert dict(pages.console_page(asking()).headers)["Cache-Control"] == "no-store"
+    assert dict(pages.console_page(asking(), SETUP).headers)["Cache-Control"] == "no-store"
 
 
 def test_allowed_origins_may_show_the_console_in_a_frame(folder: Path) -> None:
     pages = PageFiles(folder, frame_ancestors=("https://a.test", "https://b.test:8443"))
-    assert directives(pages.console_page(asking()))["frame-ancestors"] == "'self' https://a.test https://b.test:8443"
+    assert (
+        directives(pages.console_page(asking(), SETUP))["frame-ancestors"]
+        == "'self' https://a.test https://b.test:8443"
+    )
 
 
 def test_error_pages_escape_what_they_say(folder: Path) -> None:
     nasty = attrs.evolve(errors.NOT_FOUND, text='<script>alert("1")</script>', advice="a & b $slug", slug="'>\"")
     body = PageFiles(folder).error_page(ConsoleError(nasty)).body.decode()
-    assert "<title>&lt;script&gt;alert(&quot;1&quot;)&lt;/script&gt;</title>" in body
+    assert "<title>Console: &lt;script&gt;alert(&quot;1&quot;)&lt;/script&gt;</title>" in body
     assert "<p>a &amp; b $slug</p>" in body
     assert "<code>&#x27;&gt;&quot;</code>" in body
 
@@ -202,7 +227,7 @@ def test_error_pages_tell_nothing_but_the_reasons_own_words(folder: Path) -> Non
     assert b"SERVER" not in page.body
 
 
-@pytest.mark.parametrize("missing", ["console.html", "error.html", ""])
+@pytest.mark.parametrize("missing", ["console.en.html", "error.en.html", "icon.svg", ""])
 def test_a_page_that_is_not_built_is_a_fault_of_the_installation(folder: Path, missing: str) -> None:
     if missing:
         (folder / missing).unlink()
@@ -210,22 +235,149 @@ def test_a_page_that_is_not_built_is_a_fault_of_the_installation(folder: Path, m
         PageFiles(folder if missing else folder / "nowhere")
 
 
+# -- what is filled in -------------------------------------------------------------------------------------------------
+
+
+class Tags(HTMLParser):
+    """The start tags of a page with their attributes, as a browser reads them."""
+
+    def __init__(self, page: Response) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(page.body.decode())
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+
+def setup_of(page: Response) -> dict[str, object]:
+    (content,) = [names["content"] for tag, names in Tags(page).found if tag == "meta" and names.get("name") == "setup"]
+    setup: dict[str, object] = json.loads(content or "")
+    return setup
+
+
+def test_the_page_is_told_about_its_console(folder: Path) -> None:
+    page = PageFiles(folder).console_page(asking(languages="de-AT"), attrs.evolve(SETUP, view_only=True))
+    assert setup_of(page) == {
+        "name": "Web 1",
+        "locale": "de",
+        "viewOnly": True,
+        "idleTimeoutS": 300,
+        "lifetimeS": 0,
+        "language": "de",
+        "reusable": True,
+    }
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        '"><script>alert(1)</script>',
+        "'><img src=x onerror=alert(1)>",
+        "</head><body>&quot;&#34;&amp;quot;",
+        "$setup $lang ${texts} $$ %s {0}",
+        '\\" \\u0022 \x00\r\n\t\x1f\x7f\x85',
+        "\u2028\u2029\ufeff\u202e<!--",
+        "Größe 日本語 😀",
+        '"' * 2048,
+        "😀" * 2048,
+        "/novnc/assets/console.js",
+    ],
+)
+def test_names_stay_names(folder: Path, name: str) -> None:
+    pages = PageFiles(folder)
+    plain = pages.console_page(asking(), SETUP)
+    page = pages.console_page(asking(), attrs.evolve(SETUP, name=name, locale=name))
+    assert (setup_of(page)["name"], setup_of(page)["locale"]) == (name, name)
+    assert [tag for tag, _ in Tags(page).found] == [tag for tag, _ in Tags(plain).found]
+    assert [names for tag, names in Tags(page).found if tag != "meta"] == [
+        names for tag, names in Tags(plain).found if tag != "meta"
+    ]
+
+
+@pytest.mark.parametrize("accept_encoding", [None, "gzip", "gzip;q=0"])
+def test_the_page_is_made_for_each_request_and_compressed_where_that_is_taken(
+    folder: Path, accept_encoding: str | None
+) -> None:
+    pages = PageFiles(folder)
+    for name in ("one", "two"):
+        setup = attrs.evolve(SETUP, name=name * 100)
+        page = pages.console_page(asking(accept_encoding=accept_encoding), setup)
+        plain = pages.console_page(asking(), setup)
+        compressed = accept_encoding == "gzip"
+        assert (dict(page.headers).get("Content-Encoding") == "gzip") is compressed
+        assert (gzip.decompress(page.body) if compressed else page.body) == plain.body
+        assert (len(page.body) < len(plain.body)) is compressed
+        assert setup_of(plain)["name"] == name * 100
+        assert dict(page.headers)["Cache-Control"] == "no-store"
+        assert dict(page.headers)["Vary"] == "Accept-Encoding, Accept-Language"
+
+
+@pytest.mark.parametrize(
+    ("languages", "query", "language"),
+    [
+        ("", "", "en"),
+        ("en-GB, de", "", "en"),
+        ("de-AT", "", "de"),
+        ("pt-br", "", "pt-BR"),
+        ("de", "lang=pt-BR", "pt-BR"),
+        ("de", "lang=en", "en"),
+        ("fr, de;q=0.5", "", "de"),
+        ("fr", "lang=ja", "en"),
+    ],
+)
+def test_the_page_comes_in_a_language_that_it_is_built_in(
+    folder: Path, languages: str, query: str, language: str
+) -> None:
+    pages = PageFiles(folder)
+    page = pages.console_page(asking(languages=languages, query=query), SETUP)
+    assert ("html", {"lang": language}) in Tags(page).found
+    assert setup_of(page)["language"] == language
+    scripts = [names["src"] or "" for tag, names in Tags(page).found if tag == "script"]
+    assert len(scripts) == (2 if language == "de" else 1)
+    if language == "de":
+        assert re.fullmatch(r"/novnc/assets/texts-de-[0-9a-f]{12}\.js", scripts[0])
+        assert fetch(pages, scripts[0]).body == FILES["texts-de.js"]
+
+
+@pytest.mark.parametrize(("query", "tag", "word"), [("lang=de", "de", "Leider"), ("lang=fr", "en", "Sorry")])
+def test_an_error_page_likewise(folder: Path, query: str, tag: str, word: str) -> None:
+    language = read_languages()[tag]
+    page = PageFiles(folder).error_page(ConsoleError(errors.TOKEN_USED), asking(query=query))
+    body = html.unescape(page.body.decode())
+    assert f'<p>{word}</p><html lang="{tag}">' in body
+    assert f"<title>Console: {language.text(errors.TOKEN_USED)}</title>" in body
+    assert f"<p>{language.advice(errors.TOKEN_USED)}</p><code>token-used</code>" in body
+    assert dict(page.headers)["Vary"] == "Accept-Language"
+    assert page.status == 403
+
+
 # -- the page as it is built -------------------------------------------------------------------------------------------
 
 
-def test_the_built_pages_use_only_files_of_their_own() -> None:
+def both_pages(tag: str) -> tuple[Response, Response]:
+    asked = asking(query=f"lang={tag}")
     pages = built_pages()
-    for page in (pages.console_page(asking()), pages.error_page(ConsoleError(errors.TOKEN_USED))):
-        names = links(page)
-        assert len(names) >= 2
-        assert all(pages.asset(name) is not None for name in names)
+    return pages.console_page(asked, SETUP), pages.error_page(ConsoleError(errors.TOKEN_USED), asked)
 
 
-def test_the_built_pages_have_nothing_inline_that_the_policy_would_stop() -> None:
-    pages = built_pages()
-    for page in (pages.console_page(asking()), pages.error_page(ConsoleError(errors.TOKEN_USED))):
+@pytest.mark.parametrize("tag", read_languages())
+def test_the_built_pages_use_only_files_of_their_own(tag: str) -> None:
+    for page in both_pages(tag):
+        assert ("html", tag) in [(name, attributes.get("lang")) for name, attributes in Tags(page).found]
+        names = [name for name in links(page) if not name.startswith("data:image/svg+xml,%3Csvg")]
+        assert names
+        assert all(built_pages().asset(name) is not None for name in names)
+
+
+@pytest.mark.parametrize("tag", read_languages())
+def test_the_built_pages_have_nothing_inline_that_the_policy_would_stop(tag: str) -> None:
+    for page in both_pages(tag):
         text = page.body.decode()
         assert re.findall(r"<style|\bstyle=|\bon[a-z]+=|javascript:|<script(?![^>]*\bsrc=)", text) == []
+        assert "{{" not in text
 
 
 @pytest.mark.parametrize("slug", errors.REASONS)

@@ -57,9 +57,13 @@ class Gate:
             raise ConsoleError(errors.SOURCE_IP_MISMATCH, f"the token is for {target.source_ip or 'no address'}")
         if target.extra_token is not None and not _same_extra(target.extra_token.reveal(), request):
             raise ConsoleError(errors.EXTRA_TOKEN_MISMATCH)
-        if self.single_use and target.session_uuid and self._used.seen(target.session_uuid):
+        if not self.reusable(target) and self._used.seen(target.session_uuid):
             raise ConsoleError(errors.TOKEN_USED)
         return target
+
+    def reusable(self, target: ConsoleTarget) -> bool:
+        """Whether its token may open more than one console."""
+        return not (self.single_use and target.session_uuid)
 
     def use_up(self, target: ConsoleTarget) -> None:
         """Use up a token that ``look`` has let pass; nothing may be awaited in between.
@@ -67,7 +71,7 @@ class Gate:
         Raises:
             ConsoleError: ``token-used``.
         """
-        if not (self.single_use and target.session_uuid):
+        if self.reusable(target):
             return
         until = None if target.not_after is None else target.not_after + self.tokens.clock_skew_s
         if not self._used.use(target.session_uuid, until=until, now=self.now()):

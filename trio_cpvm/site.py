@@ -25,7 +25,7 @@ from .models import ConsoleTarget
 from .registry import SessionRegistry
 from .rfb_io import SecureStream
 from .session import Session
-from .static import ASSET_ROOT, PageFiles
+from .static import ASSET_ROOT, ConsoleSetup, PageFiles
 from .websocket import accept_websocket
 
 log = get_logger("trio_cpvm.site")
@@ -83,7 +83,7 @@ class PublicSite:
             return self._page_or_file(request, client)
         except ConsoleError as error:
             log.info("page refused", client=client, reason=error.reason.slug, detail=error.detail)
-            return self.pages.error_page(error)
+            return self.pages.error_page(error, request)
 
     def _page_or_file(self, request: Request, client: str) -> Response:
         if request.method not in ("GET", "HEAD"):
@@ -93,8 +93,7 @@ class PublicSite:
             if asset is not None:
                 return asset.response(request)
         if request.path in PAGE_PATHS:
-            self._check(request, client)
-            return self.pages.console_page(request)
+            return self.pages.console_page(request, self._setup(self._check(request, client)))
         if request.path == STATUS_PATH:
             return self._status(request, client)
         raise ConsoleError(errors.NOT_FOUND)
@@ -103,6 +102,16 @@ class PublicSite:
         target = self.gate.look(request, client)
         self.registry.check_room(client, target)
         return target
+
+    def _setup(self, target: ConsoleTarget) -> ConsoleSetup:
+        return ConsoleSetup(
+            name=target.name,
+            locale=target.locale,
+            view_only=target.view_only,
+            idle_timeout_s=self.config.session.idle_timeout_s,
+            lifetime_s=self.config.session.lifetime_s,
+            reusable=self.gate.reusable(target),
+        )
 
     def _status(self, request: Request, client: str) -> Response:
         answer: dict[str, str | bool | None]

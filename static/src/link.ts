@@ -7,6 +7,10 @@ export interface Link {
   readonly extra: string | null;
   /** Draw a dot where the machine shows no pointer. */
   readonly showDot: boolean;
+  /** The guest's keyboard where CloudStack's host is a VMware one, which takes keys by their US meaning; else empty. */
+  readonly language: string;
+  /** The guest runs Windows, says CloudStack. */
+  readonly windows: boolean;
 }
 
 /** Undo percent-encoding, and only that: tokens are base64, so a "+" stays a "+". */
@@ -32,6 +36,8 @@ export function readLink(search: string): Link {
     token: values.get("token") ?? "",
     extra: values.get("extra") ?? null,
     showDot: values.get("show_dot") === "true",
+    language: values.get("language") ?? "",
+    windows: values.get("guest") === "windows",
   };
 }
 

@@ -2,6 +2,7 @@
 
 import catalogue from "../../trio_cpvm/messages/en.json";
 import pageCatalogue from "./page-messages.json";
+import { translatedReasons, type Reasons } from "./texts";
 
 export interface Message {
   readonly slug: string;
@@ -11,30 +12,39 @@ export interface Message {
   readonly advice: string;
 }
 
-type Catalogue = Readonly<Record<string, { readonly text: string; readonly advice: string }>>;
+/** What the proxy says is in English, so that is what its words are compared with. */
+const ENGLISH: Reasons = { ...pageCatalogue, ...catalogue };
+const MESSAGES: Reasons = { ...ENGLISH, ...translatedReasons };
 
-const MESSAGES: Catalogue = { ...pageCatalogue, ...catalogue };
-
-/**
- * The ends after which opening the same console again, unchanged, may help. After a refused password or a
- * certificate that does not fit it cannot, and the host may shut the proxy out for trying.
- */
-const WORTH_A_RETRY: ReadonlySet<string> = new Set([
+/** The ends after which the page tries again by itself: nobody decided them, and they may pass. */
+const PASSING: ReadonlySet<string> = new Set([
   "proxy-unreachable",
   "websocket-blocked",
   "connection-lost",
-  "screen-failed",
   "request-timeout",
   "too-many-sessions",
   "draining",
   "upstream-unreachable",
   "upstream-timeout",
   "client-timeout",
+  "closed-by-guest",
+  "internal-error",
+]);
+
+export function passes(slug: string): boolean {
+  return PASSING.has(slug);
+}
+
+/**
+ * The ends after which opening the same console again, unchanged, may help. After a refused password or a
+ * certificate that does not fit it cannot, and the host may shut the proxy out for trying.
+ */
+const WORTH_A_RETRY: ReadonlySet<string> = new Set([
+  ...PASSING,
+  "screen-failed",
   "idle-timeout",
   "replaced",
-  "closed-by-guest",
   "closed-by-user",
-  "internal-error",
 ]);
 
 export function worthRetry(slug: string): boolean {
@@ -46,15 +56,21 @@ export function message(slug: keyof typeof catalogue | keyof typeof pageCatalogu
   return { slug, ...MESSAGES[slug]! };
 }
 
+/** Likewise, for a slug of the proxy's; `null` where this page does not know it. */
+export function known(slug: string): Message | null {
+  return Object.hasOwn(MESSAGES, slug) ? { slug, ...MESSAGES[slug]! } : null;
+}
+
 /** Lay the proxy's words beside the catalogue's sentence: they may be cut off, go on after it, or be others. */
 function told(slug: string, words: string): Message {
+  const { text } = ENGLISH[slug]!;
   const known = MESSAGES[slug]!;
-  const cutOff = words.endsWith("…") && known.text.startsWith(words.slice(0, -1));
+  const cutOff = words.endsWith("…") && text.startsWith(words.slice(0, -1));
   if (words === "" || cutOff) {
     return { slug, ...known };
   }
-  if (words.startsWith(known.text)) {
-    return { slug, ...known, more: words.slice(known.text.length).trim() };
+  if (words.startsWith(text)) {
+    return { slug, ...known, more: words.slice(text.length).trim() };
   }
   return { slug, text: words, advice: known.advice };
 }
@@ -65,9 +81,9 @@ function told(slug: string, words: string): Message {
  */
 export function parseReason(words: string): Message | null {
   const [, slug, sentence = ""] = /^([a-z][a-z-]*)(?:: *(.*))?$/s.exec(words) ?? [];
-  if (slug !== undefined && Object.hasOwn(MESSAGES, slug)) {
+  if (slug !== undefined && Object.hasOwn(ENGLISH, slug)) {
     return told(slug, sentence);
   }
-  const spoken = Object.keys(MESSAGES).find((candidate) => words.startsWith(MESSAGES[candidate]!.text));
+  const spoken = Object.keys(ENGLISH).find((candidate) => words.startsWith(ENGLISH[candidate]!.text));
   return spoken === undefined ? null : told(spoken, words);
 }

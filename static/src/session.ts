@@ -1,8 +1,9 @@
 // One try at a console: one WebSocket, and noVNC on top of it.
-//
-// The socket is ours because noVNC drops the close code and reason, which say why a console ended.
 
 import RFB from "@novnc/novnc";
+
+import { Channel } from "./channel";
+import { PulseTaker, type Pulse } from "./pulse";
 
 /** How one try ended, as far as the browser can know. */
 export interface SessionEnd {
@@ -24,19 +25,24 @@ export interface SessionListener {
   /** The proxy took the token; it now turns to the machine's host. */
   opened(): void;
   /** The first picture is on its way. */
-  connected(): void;
+  connected(session: Session): void;
   named(name: string): void;
+  /** How the console does, every few seconds. */
+  felt(pulse: Pulse, session: Session): void;
   /** Called once, as the last. */
   ended(end: SessionEnd): void;
+}
+
+export interface Session {
+  readonly rfb: RFB;
+  readonly channel: Channel;
+  readonly pulse: PulseTaker;
 }
 
 /** How long the socket may take to close after noVNC let go of it, before the page stops waiting for a reason. */
 const CLOSE_PATIENCE_MS = 2_000;
 
-export function openSession(target: HTMLElement, address: string, listener: SessionListener): RFB | null {
-  const socket = new WebSocket(address, ["binary"]);
-  socket.binaryType = "arraybuffer";
-
+export function openSession(target: HTMLElement, address: string, listener: SessionListener): Session | null {
   let opened = false;
   let connected = false;
   let refusal = "";
@@ -46,29 +52,43 @@ export function openSession(target: HTMLElement, address: string, listener: Sess
   const end = (code: number, reason: string): void => {
     if (!over) {
       over = true;
+      pulse.stop();
       listener.ended({ opened, connected, code, reason, refusal, brokenHere });
     }
   };
 
-  socket.addEventListener("open", () => {
-    opened = true;
-    listener.opened();
+  const channel = new Channel(address, {
+    opened: () => {
+      opened = true;
+      listener.opened();
+      pulse.start();
+    },
+    said: (text) => pulse.hear(text),
+    closed: end,
   });
-  socket.addEventListener("close", (event) => end(event.code, event.reason));
+  const pulse = new PulseTaker(channel, (felt) => {
+    if (!over && session !== null) {
+      listener.felt(felt, session);
+    }
+  });
 
+  let session: Session | null = null;
   let rfb: RFB;
   try {
-    rfb = new RFB(target, socket, { shared: true });
+    // The package's types know WebSockets only; noVNC takes anything with the same members.
+    rfb = new RFB(target, channel as unknown as WebSocket, { shared: true });
   } catch (error) {
     console.error(error);
     brokenHere = true;
-    socket.close();
+    channel.close();
     end(0, "");
     return null;
   }
+  session = { rfb, channel, pulse };
+  const opening = session;
   rfb.addEventListener("connect", () => {
     connected = true;
-    listener.connected();
+    listener.connected(opening);
   });
   rfb.addEventListener("desktopname", (event) => listener.named(event.detail.name));
   rfb.addEventListener("securityfailure", (event) => {
@@ -78,5 +98,5 @@ export function openSession(target: HTMLElement, address: string, listener: Sess
     brokenHere = !event.detail.clean;
     setTimeout(() => end(0, ""), CLOSE_PATIENCE_MS);
   });
-  return rfb;
+  return session;
 }

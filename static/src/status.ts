@@ -1,7 +1,7 @@
 // What the proxy says about a token. A page is never told why its WebSocket was refused, so it asks here.
 
 import { statusAddress, type Link } from "./link";
-import { message, worthRetry, type Message } from "./messages";
+import { known, message, worthRetry, type Message } from "./messages";
 
 export interface Status {
   /** The token would open its console now. */
@@ -41,5 +41,5 @@ function readStatus(answer: unknown): Status {
     return UNREACHABLE;
   }
   const again = typeof retryable === "boolean" ? retryable : worthRetry(slug);
-  return { usable: false, refusal: { slug, text, advice }, retryable: again };
+  return { usable: false, refusal: known(slug) ?? { slug, text, advice }, retryable: again };
 }

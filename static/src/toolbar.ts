@@ -1,44 +1,51 @@
-// The buttons. Each hands the keyboard back to the machine once it has done its work.
+// The bar: which of its tools can be used, hiding it, and how focus travels between it and the screen.
 
 import type RFB from "@novnc/novnc";
 
 import { canFullscreen, toggleFullscreen } from "./fullscreen";
-import type { Scale } from "./scale";
+import { remember, remembered } from "./preferences";
 import { element } from "./view";
 import { watchForChord } from "./way-out";
 
 export class Toolbar {
+  readonly #bar = element("#bar", HTMLElement);
+  readonly #tools = [...this.#bar.querySelectorAll("button")];
+  readonly #popups = [...document.querySelectorAll<HTMLElement>("[popover]")];
+  readonly #showBar = element("#show-bar", HTMLButtonElement);
   #rfb: RFB | null = null;
-  readonly #ctrlAltDel = element("#ctrl-alt-del", HTMLButtonElement);
-  readonly #fit = element("#fit", HTMLButtonElement);
-  readonly #fullscreen = element("#fullscreen", HTMLButtonElement);
 
-  constructor(screen: HTMLElement, scale: Scale) {
-    this.#ctrlAltDel.addEventListener("click", () => {
-      this.#rfb?.sendCtrlAltDel();
-      this.#rfb?.focus();
-    });
-    this.#fit.addEventListener("click", () => {
-      scale.fit = !scale.fit;
-      this.#fit.setAttribute("aria-pressed", String(scale.fit));
-      this.#rfb?.focus();
-    });
-    this.#fullscreen.hidden = !canFullscreen();
-    this.#fullscreen.addEventListener("click", () => {
+  constructor(screen: HTMLElement) {
+    const fullscreen = element("#fullscreen", HTMLButtonElement);
+    fullscreen.hidden = !canFullscreen();
+    fullscreen.addEventListener("click", () => {
       void toggleFullscreen().catch(() => undefined); // the browser may say no
       this.#rfb?.focus();
     });
     document.addEventListener("fullscreenchange", () => {
-      this.#fullscreen.setAttribute("aria-pressed", String(document.fullscreenElement !== null));
+      fullscreen.setAttribute("aria-pressed", String(document.fullscreenElement !== null));
     });
 
-    element("#bar", HTMLElement).addEventListener("keydown", (event) => {
+    element("#hide-bar", HTMLButtonElement).addEventListener("click", () => {
+      this.#setHidden(true);
+      this.#rfb?.focus();
+    });
+    this.#showBar.addEventListener("click", () => this.#reach());
+    this.#setHidden(remembered("bar") === "hidden");
+
+    this.#bar.addEventListener("keydown", (event) => {
       if (event.key === "Escape") {
         this.#rfb?.focus();
       }
     });
+    for (const popup of this.#popups) {
+      popup.addEventListener("toggle", () => {
+        if (!popup.matches(":popover-open") && document.activeElement === document.body) {
+          this.#rfb?.focus(); // closed by a click beside it
+        }
+      });
+    }
     screen.addEventListener("click", () => this.#rfb?.focus()); // beside the picture; noVNC keeps those on it
-    watchForChord(screen, () => this.#ctrlAltDel.focus());
+    watchForChord(screen, () => this.#reach());
   }
 
   attach(rfb: RFB): void {
@@ -49,11 +56,25 @@ export class Toolbar {
   detach(): void {
     this.#rfb = null;
     this.#enable(false);
+    for (const popup of this.#popups) {
+      popup.hidePopover();
+    }
+  }
+
+  /** Bring the bar back and go there. */
+  #reach(): void {
+    this.#setHidden(false);
+    this.#tools.find((tool) => !tool.disabled && !tool.hidden)?.focus();
+  }
+
+  #setHidden(hidden: boolean): void {
+    document.documentElement.toggleAttribute("data-bar-hidden", hidden);
+    remember("bar", hidden ? "hidden" : "shown");
   }
 
   #enable(enabled: boolean): void {
-    for (const button of [this.#ctrlAltDel, this.#fit, this.#fullscreen]) {
-      button.disabled = !enabled;
+    for (const tool of this.#tools) {
+      tool.disabled = !enabled;
     }
   }
 }

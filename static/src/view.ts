@@ -1,8 +1,13 @@
-// What is on the page: the state, the machine's name and the panel at the end. No other file writes text into it.
+// What is on the page: the state, the machine's name and the panel at the end. No other file writes text into these.
 
 import type { Message } from "./messages";
+import { t, type TextKey } from "./texts";
 
 export type State = "connecting" | "connected" | "ended";
+
+/** What the page waits for while it connects, in order. */
+export const STEPS = ["step-proxy", "step-host", "step-login", "step-picture"] as const satisfies readonly TextKey[];
+export type Step = (typeof STEPS)[number];
 
 export function element<T extends Element>(selector: string, kind: abstract new () => T): T {
   const found = document.querySelector(selector);
@@ -16,6 +21,7 @@ const root = document.documentElement;
 const machine = element("#machine", HTMLElement);
 const stateWord = element("#state", HTMLElement);
 const waiting = element("#waiting-for", HTMLElement);
+const steps = element("#steps", HTMLElement);
 const panel = element("#panel", HTMLElement);
 const panelText = element("#panel-text", HTMLElement);
 const panelMore = element("#panel-more", HTMLElement);
@@ -23,40 +29,59 @@ const panelAdvice = element("#panel-advice", HTMLElement);
 const panelSlug = element("#panel-slug", HTMLElement);
 const retry = element("#retry", HTMLButtonElement);
 
-const WORDS: Readonly<Record<State, string>> = {
-  connecting: "Connecting",
-  connected: "Connected",
-  ended: "Disconnected",
-};
-
-const UNNAMED = "Console";
 let machineName = "";
+let viewOnly = false;
 
 function setState(state: State): void {
   root.dataset.state = state;
-  stateWord.textContent = WORDS[state];
-  document.title = [machineName || UNNAMED, state === "connected" ? "" : WORDS[state].toLowerCase()].filter(Boolean).join(" – ");
+  stateWord.textContent = state === "connected" && viewOnly ? t("view-only-state") : t(state);
+  const aside = state === "connected" ? "" : t(state);
+  document.title = [machineName || t("console"), aside].filter(Boolean).join(" – ");
+}
+
+export function state(): State {
+  return (root.dataset.state ?? "connecting") as State;
 }
 
 export function showName(name: string): void {
-  machineName = name.trim();
-  machine.textContent = machineName || UNNAMED;
-  machine.title = machineName;
-  setState((root.dataset.state ?? "connecting") as State);
+  if (name.trim() !== "") {
+    machineName = name.trim();
+    machine.textContent = machineName;
+    machine.title = machineName;
+    setState(state());
+  }
 }
 
-export function showConnecting(waitingFor: string): void {
+export function nameShown(): string {
+  return machineName;
+}
+
+/** Whether the user's hands reach the machine. */
+export function setViewOnly(on: boolean): void {
+  viewOnly = on;
+  root.toggleAttribute("data-view-only", on);
+  setState(state());
+}
+
+export function showConnecting(step: Step): void {
   delete root.dataset.slug;
+  root.dataset.step = step;
   retry.hidden = true;
-  waiting.textContent = waitingFor;
+  waiting.textContent = t(step);
+  const reached = STEPS.indexOf(step);
+  for (const [index, dot] of [...steps.children].entries()) {
+    dot.className = index < reached ? "done" : index === reached ? "now" : "";
+  }
   setState("connecting");
 }
 
 export function showConnected(): void {
+  delete root.dataset.step;
   setState("connected");
 }
 
 export function showEnd(message: Message): void {
+  delete root.dataset.step;
   panelText.textContent = message.text;
   panelMore.textContent = message.more ?? "";
   panelMore.hidden = !message.more;
@@ -69,7 +94,8 @@ export function showEnd(message: Message): void {
 }
 
 /** Offer to open the same console again; `act` is called once. */
-export function offerRetry(act: () => void): void {
+export function offerRetry(act: () => void, words: TextKey = "try-again"): void {
+  retry.textContent = t(words);
   retry.hidden = false;
   retry.onclick = () => {
     retry.onclick = null;

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import re
 
 import attrs
+from PIL import Image
 
 
 @attrs.frozen(repr=False)
@@ -55,6 +57,14 @@ def from_ppm(raw: bytes) -> Picture:
     if header is None:
         raise ValueError(f"not an 8-bit P6 picture: {raw[:20]!r}")
     return Picture(int(header[1]), int(header[2]), raw[header.end() :])
+
+
+def from_png(raw: bytes) -> Picture:
+    """Read a PNG file; what is transparent has to be nothing."""
+    image = Image.open(io.BytesIO(raw))
+    if image.convert("RGBA").getchannel("A").tobytes().strip(b"\xff"):
+        raise ValueError("a picture with holes")
+    return Picture(image.width, image.height, image.convert("RGB").tobytes())
 
 
 def from_bgrx(width: int, height: int, raw: bytes) -> Picture:

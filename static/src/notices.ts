@@ -1,0 +1,112 @@
+// Notices at the lower edge, beside the screen and never over the keyboard's focus: the console is about to end, or
+// something happened that can be acted on.
+
+import type { Pulse } from "./pulse";
+import { t, type TextKey } from "./texts";
+import { element } from "./view";
+
+/** The user is warned this long before a limit ends the console, in seconds: never for more than half of the limit. */
+const WARN_S = 60;
+
+const NEWS_MS = 8_000;
+
+/** Counts down to the idle or lifetime limit, whichever comes first, and offers to stay where that helps. */
+export class EndingNotice {
+  readonly #notice = element("#ending", HTMLElement);
+  readonly #text = element("#ending-text", HTMLElement);
+  /** Heard, not seen: said once, where the text that is seen counts down. */
+  readonly #alert = element("#ending-alert", HTMLElement);
+  readonly #stay = element("#stay", HTMLButtonElement);
+  readonly #limits: { readonly idleS: number; readonly lifetimeS: number };
+  #kind: "idle" | "lifetime" = "idle";
+  #endsAt = 0;
+  #waved = false;
+  #timer: ReturnType<typeof setInterval> | undefined;
+
+  /** `limits` in seconds, 0 for none; `act` tells the proxy that the user is there. */
+  constructor(limits: { readonly idleS: number; readonly lifetimeS: number }, act: () => void) {
+    this.#limits = limits;
+    this.#stay.addEventListener("click", () => {
+      if (this.#kind === "idle") {
+        act();
+      } else {
+        this.#waved = true;
+      }
+      this.#hide();
+    });
+  }
+
+  felt(pulse: Pulse): void {
+    const idle = due(pulse.idleLeftS, this.#limits.idleS);
+    const lifetime = this.#waved ? null : due(pulse.lifetimeLeftS, this.#limits.lifetimeS);
+    if (idle === null && lifetime === null) {
+      this.#hide();
+      return;
+    }
+    this.#kind = lifetime === null || (idle !== null && idle < lifetime) ? "idle" : "lifetime";
+    this.#endsAt = performance.now() + 1000 * (this.#kind === "idle" ? idle! : lifetime!);
+    this.#stay.textContent = t(this.#kind === "idle" ? "stay" : "understood");
+    this.#show();
+    clearInterval(this.#timer);
+    this.#timer = setInterval(() => this.#show(), 1000);
+  }
+
+  detach(): void {
+    this.#waved = false;
+    this.#hide();
+  }
+
+  #show(): void {
+    const left = Math.max(0, Math.round((this.#endsAt - performance.now()) / 1000));
+    const time = `${Math.floor(left / 60)}:${String(left % 60).padStart(2, "0")}`;
+    const words = t(this.#kind === "idle" ? "ending-idle" : "ending-lifetime", { time });
+    this.#text.textContent = words;
+    if (this.#notice.hidden) {
+      this.#alert.textContent = words;
+      this.#notice.hidden = false;
+    }
+  }
+
+  #hide(): void {
+    clearInterval(this.#timer);
+    this.#notice.hidden = true;
+    this.#alert.textContent = "";
+  }
+}
+
+/** The seconds left where they are few enough to be told; otherwise `null`. */
+function due(leftS: number | null, limitS: number): number | null {
+  return leftS !== null && leftS <= Math.min(WARN_S, limitS / 2) ? leftS : null;
+}
+
+/** One line of news at a time; it goes by itself. */
+export class News {
+  readonly #notice = element("#news", HTMLElement);
+  readonly #text = element("#news-text", HTMLElement);
+  readonly #act = element("#news-act", HTMLButtonElement);
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor() {
+    element("#news-close", HTMLButtonElement).addEventListener("click", () => this.hide());
+  }
+
+  show(words: string, act?: { readonly words: TextKey; readonly run: () => void }): void {
+    this.#text.textContent = words;
+    this.#act.hidden = act === undefined;
+    if (act !== undefined) {
+      this.#act.textContent = t(act.words);
+      this.#act.onclick = () => {
+        this.hide();
+        act.run();
+      };
+    }
+    this.#notice.hidden = false;
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.hide(), NEWS_MS);
+  }
+
+  hide(): void {
+    clearTimeout(this.#timer);
+    this.#notice.hidden = true;
+  }
+}

@@ -1,0 +1,96 @@
+// The page's talk with the proxy: how far the console is, how long a round trip takes, how long it may still go on.
+//
+// One small question every few seconds, in the WebSocket itself; what comes back is the proxy's own count, so the page
+// never guesses when a limit ends the console.
+
+import type { Channel } from "./channel";
+
+export type Phase = "connect" | "handshake" | "relay";
+
+export interface Pulse {
+  readonly phase: Phase;
+  /** Browser to proxy and back, in milliseconds. */
+  readonly proxyMs: number;
+  /** Proxy to the machine's host and back, in milliseconds; `null` where unknown. */
+  readonly hostMs: number | null;
+  /** Until the idle limit ends the console, in seconds; `null` where none does. */
+  readonly idleLeftS: number | null;
+  /** Likewise, the lifetime limit. */
+  readonly lifetimeLeftS: number | null;
+}
+
+/** How often the proxy is asked, in milliseconds: while the console opens, and afterwards. */
+const OPENING_MS = 1_000;
+const RUNNING_MS = 5_000;
+
+export class PulseTaker {
+  readonly #channel: Channel;
+  readonly #felt: (pulse: Pulse) => void;
+  #number = 0;
+  #askedAt = 0;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(channel: Channel, felt: (pulse: Pulse) => void) {
+    this.#channel = channel;
+    this.#felt = felt;
+  }
+
+  start(): void {
+    this.#ask("ping");
+  }
+
+  /** Tell the proxy that the user is there, as a key would. */
+  stay(): void {
+    clearTimeout(this.#timer);
+    this.#ask("stay");
+  }
+
+  stop(): void {
+    clearTimeout(this.#timer);
+    this.#askedAt = 0;
+  }
+
+  /** A text message of the proxy. */
+  hear(text: string): void {
+    const answer = readAnswer(text);
+    if (answer === null || answer.number !== this.#number || this.#askedAt === 0) {
+      return;
+    }
+    const proxyMs = performance.now() - this.#askedAt;
+    this.#askedAt = 0;
+    this.#felt({ ...answer, proxyMs });
+    this.#timer = setTimeout(() => this.#ask("ping"), answer.phase === "relay" ? RUNNING_MS : OPENING_MS);
+  }
+
+  #ask(what: "ping" | "stay"): void {
+    this.#number = (this.#number + 1) % 0x7fffffff;
+    this.#askedAt = performance.now();
+    this.#channel.say(JSON.stringify({ [what]: this.#number }));
+  }
+}
+
+interface Answer extends Omit<Pulse, "proxyMs"> {
+  readonly number: number;
+}
+
+function readAnswer(text: string): Answer | null {
+  let found: Record<string, unknown>;
+  try {
+    found = JSON.parse(text) as Record<string, unknown>;
+  } catch {
+    return null;
+  }
+  const number = (name: string): number | null => (typeof found[name] === "number" ? found[name] : null);
+  const pong = number("pong");
+  const phase = found["phase"];
+  if (pong === null || (phase !== "connect" && phase !== "handshake" && phase !== "relay")) {
+    return null;
+  }
+  return {
+    number: pong,
+    phase,
+    hostMs: number("host_rtt_ms"),
+    idleLeftS: number("idle_left_s"),
+    lifetimeLeftS: number("lifetime_left_s"),
+  };
+}

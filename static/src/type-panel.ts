@@ -1,0 +1,213 @@
+// Typing a text into the machine, for guests without a clipboard: which keyboard the guest has, what it cannot type,
+// and how far the typing is. What keys a text takes is the business of typing/.
+
+import type RFB from "@novnc/novnc";
+
+import type { ClipboardPanel } from "./clipboard";
+import type { Hands, Translate } from "./hands";
+import type { KeyPanel } from "./keys";
+import type { Link } from "./link";
+import type { News } from "./notices";
+import { takesPlaces } from "./novnc-inside";
+import { remember, remembered } from "./preferences";
+import { number, t } from "./texts";
+import type { TouchListener } from "./touch";
+import { layoutFor, LAYOUTS, type GuestSystem } from "./typing/layouts";
+import { planTyping, type Plan, type Way } from "./typing/strokes";
+import { Typist } from "./typing/typist";
+import { usMeaning } from "./us-keys";
+import { element } from "./view";
+
+/** The choice of no layout: each character's own keysym, for hosts that find the keys themselves. */
+const CHARACTERS = "characters";
+
+/** At most this many characters are typed at once: some ten minutes. */
+const MAX_CHARACTERS = 1 << 16;
+
+const BACKSPACE = 0xff08;
+
+interface Surroundings {
+  readonly clipboard: ClipboardPanel;
+  readonly keys: KeyPanel;
+  readonly news: News;
+  /** The guest's keyboard, as the platform names it. */
+  readonly locale: string;
+  readonly link: Link;
+}
+
+export class TypePanel implements TouchListener {
+  readonly #around: Surroundings;
+  readonly #layout = element("#layout", HTMLSelectElement);
+  readonly #system = element("#system", HTMLSelectElement);
+  readonly #warning = element("#untypable", HTMLElement);
+  readonly #warningText = element("#untypable-text", HTMLElement);
+  readonly #typeRest = element("#type-rest", HTMLButtonElement);
+  readonly #notice = element("#typing", HTMLElement);
+  readonly #progressText = element("#typing-text", HTMLElement);
+  readonly #progress = element("#typing-progress", HTMLProgressElement);
+  #rfb: RFB | null = null;
+  #hands: Hands | null = null;
+  #typist: Typist | null = null;
+  /** The user has chosen the layout here, so nothing else may. */
+  #chosen = false;
+
+  constructor(around: Surroundings) {
+    this.#around = around;
+    this.#layout.add(new Option(t("layout-characters"), CHARACTERS));
+    for (const { id, name } of LAYOUTS) {
+      this.#layout.add(new Option(name, id));
+    }
+    this.#layout.addEventListener("change", () => {
+      this.#chosen = true;
+      remember("layout", this.#layout.value);
+      this.#warn(null);
+    });
+    this.#system.value = around.link.windows ? "windows" : "other";
+    this.#system.addEventListener("change", () => this.#warn(null));
+    element("#type", HTMLButtonElement).addEventListener("click", () => this.#begin(false));
+    this.#typeRest.addEventListener("click", () => this.#begin(true));
+    element("#clipboard-text", HTMLTextAreaElement).addEventListener("input", () => this.#warn(null));
+    element("#clipboard", HTMLElement).addEventListener("toggle", () => this.#choose());
+    element("#typing-cancel", HTMLButtonElement).addEventListener("click", () => this.cancel());
+  }
+
+  attach(rfb: RFB, hands: Hands): void {
+    this.#rfb = rfb;
+    this.#hands = hands;
+    this.#choose();
+  }
+
+  detach(): void {
+    this.cancel();
+    this.#rfb = null;
+    this.#hands = null;
+    this.#warn(null);
+  }
+
+  /** Stop typing, between two strokes. */
+  cancel(): void {
+    this.#typist?.cancel();
+  }
+
+  /** What the hands' own keys are sent as: by their US meaning, where the host is one that reads them so. */
+  translation(rfb: RFB): Translate | null {
+    if (this.#around.link.language === "") {
+      return null;
+    }
+    return (code, shift) => (takesPlaces(rfb) ? null : usMeaning(code, shift));
+  }
+
+  // What is written on the on-screen keyboard takes the same way.
+
+  text(characters: string): void {
+    if (this.#hands === null || this.#typist !== null) {
+      return;
+    }
+    const { strokes } = planTyping(characters, this.#way());
+    for (const event of strokes.flat()) {
+      this.#hands.send(event.keysym, event.code, event.down);
+    }
+  }
+
+  erase(count: number): void {
+    for (let left = Math.min(count, 64); left > 0; left -= 1) {
+      this.key(BACKSPACE, "Backspace");
+    }
+  }
+
+  key(keysym: number, code: string): void {
+    this.#rfb?.sendKey(keysym, code, true);
+    this.#rfb?.sendKey(keysym, code, false);
+  }
+
+  /** Until the user chooses: the platform's layout, then what was chosen last, then what the host can do. */
+  #choose(): void {
+    if (this.#chosen || this.#rfb === null) {
+      return;
+    }
+    const told = layoutFor(this.#around.locale) ?? layoutFor(this.#around.link.language);
+    if (takesPlaces(this.#rfb) || this.#around.link.language !== "") {
+      const last = LAYOUTS.find(({ id }) => id === remembered("layout"))?.id;
+      this.#layout.value = told ?? last ?? "us";
+    } else {
+      this.#layout.value = CHARACTERS;
+    }
+  }
+
+  #way(): Way {
+    const id = this.#layout.value;
+    const system: GuestSystem = this.#system.value === "windows" ? "windows" : "other";
+    if (id === CHARACTERS) {
+      return { kind: "characters" };
+    }
+    const usOnly = this.#around.link.language !== "" && this.#rfb !== null && !takesPlaces(this.#rfb);
+    return { kind: usOnly ? "us-positions" : "layout", id, system };
+  }
+
+  /** Type what stands in the clipboard's box; first say what cannot be typed, unless the user knows (`rest`). */
+  #begin(rest: boolean): void {
+    const { clipboard, keys } = this.#around;
+    const text = clipboard.text;
+    if (this.#hands === null || this.#typist !== null || text === "") {
+      return;
+    }
+    if (text.length > MAX_CHARACTERS) {
+      clipboard.say("text-too-long", { limit: number(MAX_CHARACTERS) });
+      return;
+    }
+    const plan = planTyping(text, this.#way());
+    if (plan.untypable.length > 0 && !rest) {
+      this.#warn(plan);
+      return;
+    }
+    this.#warn(null);
+    keys.release();
+    element("#clipboard", HTMLElement).hidePopover();
+    void this.#type(plan, this.#hands);
+  }
+
+  #warn(plan: Plan | null): void {
+    this.#warning.hidden = plan === null;
+    if (plan !== null) {
+      const characters = plan.untypable.map(visible).join(" ");
+      this.#warningText.textContent = t(plan.strokes.length > 0 ? "untypable" : "nothing-typable", { characters });
+      this.#typeRest.hidden = plan.strokes.length === 0;
+      if (plan.strokes.length > 0) {
+        this.#typeRest.focus();
+      }
+    }
+  }
+
+  async #type(plan: Plan, hands: Hands): Promise<void> {
+    const total = plan.strokes.length;
+    let done = 0;
+    const typist = new Typist(plan, hands.send, { progress: (count) => this.#showProgress((done = count), total) });
+    this.#typist = typist;
+    this.#notice.hidden = false;
+    hands.take();
+    this.#rfb?.focus();
+    try {
+      await typist.run();
+    } finally {
+      hands.free();
+      this.#typist = null;
+      this.#notice.hidden = true;
+    }
+    if (this.#rfb !== null) {
+      this.#around.news.show(done === total ? t("typing-done") : t("typing-cancelled", { done: number(done), total: number(total) }));
+    }
+  }
+
+  #showProgress(done: number, total: number): void {
+    this.#progress.max = total;
+    this.#progress.value = done;
+    this.#progressText.textContent = t("typing-progress", { done: number(done), total: number(total) });
+  }
+}
+
+/** A character as it can be read in a list of such. */
+function visible(character: string): string {
+  const code = character.codePointAt(0) ?? 0;
+  const unseen = /[\p{C}\p{Z}\p{M}]/u.test(character);
+  return unseen ? `U+${code.toString(16).toUpperCase().padStart(4, "0")}` : character;
+}
