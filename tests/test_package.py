@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+import hatch_build
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -53,6 +55,12 @@ def test_the_wheel_carries_the_page_and_serves_it(dist: Path, tmp_path: Path) ->
         check=False,
     )
     assert done.stdout.strip() == str(tmp_path / "trio_cpvm" / "__init__.py"), done.stderr
+
+
+def test_a_change_of_any_language_builds_the_page_anew() -> None:
+    sources = {path.relative_to(ROOT).as_posix() for path in hatch_build._source_files()}
+    for tag in ("de", "fr", "es", "pt", "ja"):
+        assert {f"trio_cpvm/messages/{tag}.json", f"static/src/page-messages/{tag}.json"} <= sources
 
 
 def test_the_source_distribution_carries_the_pages_sources_and_nothing_built(dist: Path) -> None:

@@ -71,7 +71,7 @@ class WebSocketDouble(trio.abc.Stream):
         close_code: the code of the peer's close frame, 1006 if the connection ended without one, 1005 if the frame had
             none; ``None`` while it is open.
         close_reason: the text of that frame.
-        texts: text messages received. A console has none; they are no part of the stream.
+        texts: text messages received; they are no part of the stream.
         pings, pongs: the payloads received.
     """
 
