@@ -70,10 +70,10 @@ function openConsole(): void {
     felt: (pulse) => {
       if (state() === "connecting") {
         showConnecting(STEP_OF[pulse.phase]);
-        return;
+        return Infinity;
       }
       meter.felt(pulse);
-      ending.felt(pulse);
+      return ending.felt(pulse);
     },
     ended: (end) => {
       detach();

@@ -36,19 +36,22 @@ export class EndingNotice {
     });
   }
 
-  felt(pulse: Pulse): void {
+  /** Warn if it is time; says in how many seconds it may be. */
+  felt(pulse: Pulse): number {
     const idle = due(pulse.idleLeftS, this.#limits.idleS);
-    const lifetime = this.#waved ? null : due(pulse.lifetimeLeftS, this.#limits.lifetimeS);
-    if (idle === null && lifetime === null) {
+    const lifetime = this.#waved ? Infinity : due(pulse.lifetimeLeftS, this.#limits.lifetimeS);
+    const next = Math.min(idle, lifetime);
+    if (next > 0) {
       this.#hide();
-      return;
+      return next;
     }
-    this.#kind = lifetime === null || (idle !== null && idle < lifetime) ? "idle" : "lifetime";
-    this.#endsAt = performance.now() + 1000 * (this.#kind === "idle" ? idle! : lifetime!);
+    this.#kind = lifetime > 0 || (idle <= 0 && pulse.idleLeftS! < pulse.lifetimeLeftS!) ? "idle" : "lifetime";
+    this.#endsAt = performance.now() + 1000 * (this.#kind === "idle" ? pulse.idleLeftS! : pulse.lifetimeLeftS!);
     this.#stay.textContent = t(this.#kind === "idle" ? "stay" : "understood");
     this.#show();
     clearInterval(this.#timer);
     this.#timer = setInterval(() => this.#show(), 1000);
+    return 0;
   }
 
   detach(): void {
@@ -74,9 +77,9 @@ export class EndingNotice {
   }
 }
 
-/** The seconds left where they are few enough to be told; otherwise `null`. */
-function due(leftS: number | null, limitS: number): number | null {
-  return leftS !== null && leftS <= Math.min(WARN_S, limitS / 2) ? leftS : null;
+/** Seconds until a limit is to be warned of: none or fewer where that is now, infinity where there is no limit. */
+function due(leftS: number | null, limitS: number): number {
+  return leftS === null ? Infinity : leftS - Math.min(WARN_S, limitS / 2);
 }
 
 /** One line of news at a time; it goes by itself. */

@@ -19,18 +19,20 @@ export interface Pulse {
   readonly lifetimeLeftS: number | null;
 }
 
-/** How often the proxy is asked, in milliseconds: while the console opens, and afterwards. */
+/** How often the proxy is asked, in milliseconds: while the console opens, and afterwards; never more often than that. */
 const OPENING_MS = 1_000;
 const RUNNING_MS = 5_000;
+const SOONEST_MS = 1_000;
 
 export class PulseTaker {
   readonly #channel: Channel;
-  readonly #felt: (pulse: Pulse) => void;
+  readonly #felt: (pulse: Pulse) => number;
   #number = 0;
   #askedAt = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(channel: Channel, felt: (pulse: Pulse) => void) {
+  /** `felt` says within how many seconds it has to know more; infinity where the usual time does. */
+  constructor(channel: Channel, felt: (pulse: Pulse) => number) {
     this.#channel = channel;
     this.#felt = felt;
   }
@@ -58,8 +60,9 @@ export class PulseTaker {
     }
     const proxyMs = performance.now() - this.#askedAt;
     this.#askedAt = 0;
-    this.#felt({ ...answer, proxyMs });
-    this.#timer = setTimeout(() => this.#ask("ping"), answer.phase === "relay" ? RUNNING_MS : OPENING_MS);
+    const wantedMs = 1000 * this.#felt({ ...answer, proxyMs });
+    const usualMs = answer.phase === "relay" ? RUNNING_MS : OPENING_MS;
+    this.#timer = setTimeout(() => this.#ask("ping"), Math.max(SOONEST_MS, Math.min(wantedMs, usualMs)));
   }
 
   #ask(what: "ping" | "stay"): void {

@@ -27,8 +27,8 @@ export interface SessionListener {
   /** The first picture is on its way. */
   connected(session: Session): void;
   named(name: string): void;
-  /** How the console does, every few seconds. */
-  felt(pulse: Pulse, session: Session): void;
+  /** How the console does, every few seconds; says within how many seconds it has to know more. */
+  felt(pulse: Pulse): number;
   /** Called once, as the last. */
   ended(end: SessionEnd): void;
 }
@@ -66,13 +66,8 @@ export function openSession(target: HTMLElement, address: string, listener: Sess
     said: (text) => pulse.hear(text),
     closed: end,
   });
-  const pulse = new PulseTaker(channel, (felt) => {
-    if (!over && session !== null) {
-      listener.felt(felt, session);
-    }
-  });
+  const pulse = new PulseTaker(channel, (felt) => (over ? Infinity : listener.felt(felt)));
 
-  let session: Session | null = null;
   let rfb: RFB;
   try {
     // The package's types know WebSockets only; noVNC takes anything with the same members.
@@ -84,11 +79,10 @@ export function openSession(target: HTMLElement, address: string, listener: Sess
     end(0, "");
     return null;
   }
-  session = { rfb, channel, pulse };
-  const opening = session;
+  const session = { rfb, channel, pulse };
   rfb.addEventListener("connect", () => {
     connected = true;
-    listener.connected(opening);
+    listener.connected(session);
   });
   rfb.addEventListener("desktopname", (event) => listener.named(event.detail.name));
   rfb.addEventListener("securityfailure", (event) => {

@@ -6,11 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from .conftest import OpenTab, StartDaemon, StartLinuxGuest, StartXvnc
+from .conftest import OpenTab, StartDaemon, StartLinuxGuest
 from .linux_guest import Keymap, LinuxGuest
 from .stock_novnc import StockSite
-from .test_layouts import IN_XKB
-from .typing_page import CHARACTERS, TypingTab, Way, on_layout, typing_site
+from .typing_page import TypingTab, on_layout, typing_site
 from .xvnc import Xvnc
 
 pytestmark = [pytest.mark.real, pytest.mark.browser]

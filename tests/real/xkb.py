@@ -13,12 +13,22 @@ PACKAGE = "libxkbcommon0"
 EVDEV: dict[str, int] = {
     "Backquote": 41,
     **{f"Digit{digit}": 2 + at for at, digit in enumerate("1234567890")},
-    **{"Minus": 12, "Equal": 13, "BracketLeft": 26, "BracketRight": 27},
+    "Minus": 12,
+    "Equal": 13,
+    "BracketLeft": 26,
+    "BracketRight": 27,
     **{f"Key{letter}": 16 + at for at, letter in enumerate("QWERTYUIOP")},
     **{f"Key{letter}": 30 + at for at, letter in enumerate("ASDFGHJKL")},
-    **{"Semicolon": 39, "Quote": 40, "Backslash": 43, "IntlBackslash": 86},
+    "Semicolon": 39,
+    "Quote": 40,
+    "Backslash": 43,
+    "IntlBackslash": 86,
     **{f"Key{letter}": 44 + at for at, letter in enumerate("ZXCVBNM")},
-    **{"Comma": 51, "Period": 52, "Slash": 53, "IntlRo": 89, "IntlYen": 124},
+    "Comma": 51,
+    "Period": 52,
+    "Slash": 53,
+    "IntlRo": 89,
+    "IntlYen": 124,
 }
 
 #: An X keycode is the evdev number and this.
@@ -28,7 +38,7 @@ _X_OFFSET = 8
 class _Names(ctypes.Structure):
     """``struct xkb_rule_names``."""
 
-    _fields_ = [(name, ctypes.c_char_p) for name in ("rules", "model", "layout", "variant", "options")]  # noqa: RUF012
+    _fields_ = [(name, ctypes.c_char_p) for name in ("rules", "model", "layout", "variant", "options")]
 
 
 def _library() -> Any:  # ctypes has no types for the functions of a library

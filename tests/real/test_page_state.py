@@ -1,0 +1,125 @@
+"""What the page says about its console: how far it is, how it does, when it will end, and getting it back."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from .browser import ConsolePage
+from .conftest import StartDaemon, StartQemu
+from .daemon import HANDSHAKE_TIMEOUT_S
+from .processes import answering_with, wait_for
+from .recording_host import recording_host
+
+pytestmark = [pytest.mark.real, pytest.mark.browser]
+
+IDLE_S = 6.0
+
+
+def test_the_steps_while_it_connects(start_daemon: StartDaemon, tab: ConsolePage) -> None:
+    """A host that takes connections and says nothing."""
+    daemon = start_daemon()
+    with answering_with(b"") as port:
+        tab.open(daemon.mint("127.0.0.1", port, options=["--name", "Silent machine"]).url)
+        wait_for(
+            lambda: tab.data().get("step") == "step-login", "the host is connected to", within_s=HANDSHAKE_TIMEOUT_S
+        )
+        assert "checks the proxy's login" in tab.visible_text()
+        assert "Silent machine" in tab.visible_text()
+        assert tab.page.title() == "Silent machine – Connecting"
+        tab.wait_for_state("ended")
+
+
+def test_name_round_trip_and_rate(
+    start_qemu: StartQemu, start_daemon: StartDaemon, tab: ConsolePage, password: str
+) -> None:
+    qemu = start_qemu(password=password)
+    daemon = start_daemon()
+    tab.open(daemon.mint(qemu.host, qemu.port, password=password, options=["--name", "Web <b>1</b>"]).url)
+    tab.wait_for_state("connected")
+    assert tab.page.inner_text("#machine") == "Web <b>1</b>"
+    assert tab.page.title() == "Web <b>1</b>"
+    tab.page.wait_for_selector("#meter", state="visible")
+    assert re.fullmatch(r"[\d.]+ ms · [\d.]+ (k|M)?B/s", tab.page.inner_text("#meter"))
+    hint = tab.page.get_attribute("#meter", "title") or ""
+    assert re.fullmatch(
+        r"Round trip: [\d.]+ ms to the proxy, [\d.]+ ms from there to the machine's host\. Received: [\d.]+ kB\.", hint
+    )
+
+
+def test_the_page_warns_before_the_idle_limit_and_a_button_keeps_the_console(
+    start_daemon: StartDaemon, tab: ConsolePage
+) -> None:
+    with recording_host() as host:
+        daemon = start_daemon(session={"idle_timeout_s": IDLE_S})
+        tab.open(daemon.mint(host.host, host.port).url)
+        tab.wait_for_state("connected")
+        tab.page.wait_for_selector("#ending", state="visible")
+        assert re.search(r"closes in 0:0[123] because it is not used", tab.page.inner_text("#ending-text"))
+        assert "is not used" in tab.page.inner_text("#ending-alert")
+        tab.page.click("#stay")
+        assert tab.page.locator("#ending").is_hidden()
+        sent = len(host.messages)
+        tab.page.wait_for_selector("#ending", state="visible")  # half of a whole limit later, not of what was left
+        assert len(host.messages) == sent  # staying sends the machine nothing
+        tab.wait_for_state("ended")
+        assert tab.data()["slug"] == "idle-timeout"
+        record = daemon.wait_for_reason("idle-timeout")
+        assert isinstance(record["duration_s"], float)
+        assert record["duration_s"] > IDLE_S * 1.4
+        assert tab.page.locator("#again").is_hidden()  # a console that nobody used does not come back by itself
+
+
+def test_the_page_warns_before_the_lifetime_limit(start_daemon: StartDaemon, tab: ConsolePage) -> None:
+    with recording_host() as host:
+        daemon = start_daemon(session={"lifetime_s": 6})
+        tab.open(daemon.mint(host.host, host.port).url)
+        tab.wait_for_state("connected")
+        tab.page.wait_for_selector("#ending", state="visible")
+        assert "time limit in 0:0" in tab.page.inner_text("#ending-text")
+        tab.wait_for_state("ended")
+        assert tab.data()["slug"] == "lifetime-reached"
+
+
+def test_a_console_that_breaks_off_comes_back_by_itself(start_daemon: StartDaemon, tab: ConsolePage) -> None:
+    with recording_host() as host:
+        daemon = start_daemon()
+        tab.open(daemon.mint(host.host, host.port, options=["--reusable"]).url)
+        tab.wait_for_state("connected")
+        host.hang_up()
+        tab.wait_for_state("ended")
+        assert tab.data()["slug"] == "closed-by-guest"
+        tab.page.wait_for_selector("#again", state="visible")
+        assert re.search(r"Trying again in \d s", tab.page.inner_text("#again"))
+        wait_for(lambda: tab.data().get("state") == "connected", "the console is back")
+        assert host.connections == 2
+
+
+def test_the_countdown_can_be_stopped_and_cut_short(start_daemon: StartDaemon, tab: ConsolePage) -> None:
+    with recording_host() as host:
+        daemon = start_daemon()
+        tab.open(daemon.mint(host.host, host.port, options=["--reusable"]).url)
+        tab.wait_for_state("connected")
+        host.hang_up()
+        tab.page.wait_for_selector("#again", state="visible")
+        tab.page.click("#again-stop")
+        assert tab.page.locator("#again").is_hidden()
+        assert tab.page.evaluate("() => document.activeElement.id") == "retry"
+        tab.page.keyboard.press("Enter")
+        wait_for(lambda: tab.data().get("state") == "connected", "the console is back")
+        assert host.connections == 2
+
+
+def test_a_used_token_is_not_tried_again(start_daemon: StartDaemon, tab: ConsolePage) -> None:
+    with recording_host() as host:
+        daemon = start_daemon()
+        tab.open(daemon.mint(host.host, host.port).url)
+        tab.wait_for_state("connected")
+        with tab.page.expect_response("**/novnc/status*") as status:
+            host.hang_up()
+        assert status.value.json()["slug"] == "token-used"
+        tab.wait_for_state("ended")
+        assert tab.page.locator("#again").is_hidden()
+        assert tab.page.locator("#retry").is_hidden()
+        assert "Open the console again" in tab.visible_text()
