@@ -33,19 +33,21 @@ test("AltGr", () => {
 });
 
 test("dead keys", () => {
-  equal(events(planTyping("ê", on("fr"))), "+BracketLeft:fe52 -BracketLeft:fe52 +KeyE:65 -KeyE:65");
+  equal(events(planTyping("ê", on("be"))), "+BracketLeft:fe52 -BracketLeft:fe52 +KeyE:65 -KeyE:65");
+  // QEMU's keymaps of French and German know them as ordinary keys
+  equal(events(planTyping("ê", on("fr"))), "+BracketLeft:5e -BracketLeft:5e +KeyE:65 -KeyE:65");
   equal(
     events(planTyping("Ï", on("fr"))),
-    "+ShiftLeft:ffe1 +BracketLeft:fe57 -BracketLeft:fe57 -ShiftLeft:ffe1 +ShiftLeft:ffe1 +KeyI:49 -KeyI:49 -ShiftLeft:ffe1",
+    "+ShiftLeft:ffe1 +BracketLeft:a8 -BracketLeft:a8 -ShiftLeft:ffe1 +ShiftLeft:ffe1 +KeyI:49 -KeyI:49 -ShiftLeft:ffe1",
   );
-  equal(events(planTyping("^", on("de"))), "+Backquote:fe52 -Backquote:fe52 +Space:20 -Space:20");
+  equal(events(planTyping("^", on("de"))), "+Backquote:5e -Backquote:5e +Space:20 -Space:20");
 });
 
 test("Windows and others differ", () => {
   equal(events(planTyping("~", on("fr"))), "+AltRight:fe03 +Digit2:7e -Digit2:7e -AltRight:fe03");
   equal(
     events(planTyping("~", on("fr", "windows"))),
-    "+AltRight:fe03 +Digit2:fe53 -Digit2:fe53 -AltRight:fe03 +Space:20 -Space:20",
+    "+AltRight:fe03 +Digit2:7e -Digit2:7e -AltRight:fe03 +Space:20 -Space:20",
   );
   deepEqual(planTyping("æñ", on("fr")).untypable, ["ñ"]);
   deepEqual(planTyping("æñ", on("fr", "windows")).untypable, ["æ"]);

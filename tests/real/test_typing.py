@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeAlias
 
 import pytest
 
-from .conftest import OpenTab, StartDaemon, StartLinuxGuest
+from .conftest import OpenTab, StartDaemon, StartLinuxGuest, StartXvnc
 from .linux_guest import Keymap, LinuxGuest
 from .stock_novnc import StockSite
-from .typing_page import TypingTab, on_layout, typing_site
+from .test_layouts import IN_XKB
+from .processes import wait_for
+from .typing_page import CHARACTERS, TypingTab, on_layout, typing_site
 from .xvnc import Xvnc
 
 pytestmark = [pytest.mark.real, pytest.mark.browser]
@@ -30,8 +33,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StockSite]:
         yield running
 
 
+OpenConsole: TypeAlias = Callable[["LinuxGuest | Xvnc"], TypingTab]
+
+
 @pytest.fixture
-def open_console(open_tab: OpenTab, start_daemon: StartDaemon, site: StockSite):
+def open_console(open_tab: OpenTab, start_daemon: StartDaemon, site: StockSite) -> OpenConsole:
+    """Open a guest's console in the page that types."""
+
     def open_one(guest: LinuxGuest | Xvnc) -> TypingTab:
         daemon = start_daemon(server={"allowed_origins": [site.origin]})
         return TypingTab(open_tab(), site, daemon, guest.host, guest.port)
@@ -48,7 +56,7 @@ def without(text: str, characters: str) -> str:
     return "".join(character for character in text if character not in characters)
 
 
-def test_linux(open_console, start_linux_guest: StartLinuxGuest) -> None:
+def test_linux(open_console: OpenConsole, start_linux_guest: StartLinuxGuest) -> None:
     """The places of the keys count: QEMU passes them on, and the guest has a layout of its own."""
     guest = start_linux_guest()
     console = open_console(guest)
@@ -56,3 +64,66 @@ def test_linux(open_console, start_linux_guest: StartLinuxGuest) -> None:
         guest.load(Keymap(name))
         assert "".join(console.type(f"{TEXT}\n", on_layout(name))) == missing
         assert guest.wait_for_typed(1) == f"{without(TEXT, missing)}\n"
+
+
+def test_linux_every_layout(open_console: OpenConsole, start_linux_guest: StartLinuxGuest) -> None:
+    """Every character that a layout is said to have, dead keys and all."""
+    guest = start_linux_guest(vnc=[QUICK])
+    console = open_console(guest)
+    wrong = {}
+    for name, names in IN_XKB.items():
+        for keymap in names:
+            guest.load(Keymap(*keymap))
+            text = in_lines(console.typable(name))
+            assert console.type(text, on_layout(name), QUICK_MS) == []
+            try:
+                typed = guest.wait_for_typed(text.count("\n"))
+            except AssertionError as e:
+                print(name, repr(guest.typed())); print(repr(text)); raise
+            if typed != text:
+                wrong[keymap] = differences(typed, text)
+    assert wrong == {}
+
+
+def differences(typed: str, text: str) -> list[str]:
+    return [f"{a!r} for {b!r}" for a, b in zip(typed, text) if a != b] or [f"{len(typed)} for {len(text)}"]
+
+
+@pytest.mark.parametrize("name", ["de", "fr"])
+def test_linux_behind_a_keymap_of_qemu(
+    open_console: OpenConsole, start_linux_guest: StartLinuxGuest, name: str
+) -> None:
+    """The names of the keys count: QEMU with -k looks them up in its own keymap."""
+    guest = start_linux_guest(keymap=Keymap(name), options=["-k", name])
+    console = open_console(guest)
+    assert "".join(console.type(f"{TEXT}\n", on_layout(name))) == MISSING[name]
+    assert guest.wait_for_typed(1) == f"{without(TEXT, MISSING[name])}\n"
+
+
+def test_xvnc_with_raw_keys(open_console: OpenConsole, start_xvnc: StartXvnc) -> None:
+    """The places of the keys count, and X's own layouts and compose table make characters of them."""
+    xvnc = start_xvnc(password=None, options=["-RawKeyboard"])
+    console = open_console(xvnc)
+    wrong = {}
+    for name, names in IN_XKB.items():
+        for keymap in names:
+            xvnc.set_layout(*keymap)
+            text = in_lines(console.typable(name))
+            before = len(xvnc.typed())
+            assert console.type(text, on_layout(name), 1.0) == []
+            wait_for(lambda: xvnc.typed()[before:].count("\n") >= text.count("\n"), f"{name} was typed")
+            typed = xvnc.typed()[before:]
+            if typed != text:
+                wrong[keymap] = differences(typed, text)
+    assert wrong == {}
+
+
+@pytest.mark.parametrize("layout", ["us", "de", "fr"])
+def test_xvnc_takes_characters(open_console: OpenConsole, start_xvnc: StartXvnc, layout: str) -> None:
+    """Xvnc finds or makes a key for each character, whatever its layout is."""
+    xvnc = start_xvnc(password=None)
+    xvnc.set_layout(layout)
+    console = open_console(xvnc)
+    text = f"{TEXT} Ÿ ł Ω ж あ 漢 😀 – …"
+    assert console.type(f"{text}\n", CHARACTERS) == []
+    xvnc.wait_for_line(text)

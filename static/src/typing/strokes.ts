@@ -6,7 +6,15 @@
 
 import { tableOf } from "./layouts";
 import { ALT_GR, RETURN, RIGHT_ALT, SHIFT, TAB, keysymOf } from "./keysyms";
-import { type GuestSystem, type Press, deadKey, lettersOf, readTable } from "./table";
+import {
+  type GuestSystem,
+  type Press,
+  type Table,
+  deadKey,
+  keysymOfPress,
+  lettersOf,
+  readTable,
+} from "./table";
 
 /** One argument list for noVNC's `RFB.sendKey`. */
 export interface KeyEvent {
@@ -99,7 +107,7 @@ function tap(key: Key, held: readonly Key[] = []): Stroke {
 /** How each character is typed on a layout. */
 function layoutStrokes({ kind, id, system }: Exclude<Way, { kind: "characters" }>): (character: string) => Stroke | null {
   const table = tableOf(id);
-  const strokeOf = kind === "us-positions" ? usStroke() : stroke;
+  const strokeOf = kind === "us-positions" ? usStroke() : strokeOn(table);
   const typed = new Map<string, Stroke>([
     ["\n", RETURN_STROKE],
     ["\t", TAB_STROKE],
@@ -142,9 +150,8 @@ function held(press: Press, altGr: number): Key[] {
   return [...(press.shift ? [SHIFT_KEY] : []), ...(press.altGr ? [{ keysym: altGr, code: "AltRight" }] : [])];
 }
 
-function stroke(press: Press): Stroke {
-  const keysym = deadKey(press)?.keysym ?? keysymOf(press.gives);
-  return tap({ keysym, code: press.code }, held(press, ALT_GR));
+function strokeOn(table: Table): (press: Press) => Stroke {
+  return (press) => tap({ keysym: keysymOfPress(press, table), code: press.code }, held(press, ALT_GR));
 }
 
 /** Names keys by what they are on a US keyboard; null for those that it does not have. */

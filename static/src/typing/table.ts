@@ -3,6 +3,8 @@
 // A key is written as the signs it gives, in this order: alone, with Shift, with AltGr, with both. `␀` stands for no
 // sign, and `◌` makes a dead key of the sign that follows it: `◌^°` is a dead circumflex that gives ° with Shift.
 
+import { keysymOf } from "./keysyms";
+
 /** The guest's operating system: Windows, or anything that has its layouts from X.Org (XKB), Linux' console too. */
 export type GuestSystem = "windows" | "other";
 
@@ -19,6 +21,11 @@ export interface Table {
   /** Likewise on other systems; where `latin` is true, this is laid over `LATIN`. */
   readonly other?: string;
   readonly latin?: boolean;
+  /**
+   * QEMU's keymap of this layout (-k) is made of XKB's variant without dead keys, so that it has these keys under
+   * the names of the signs alone.
+   */
+  readonly undead?: boolean;
   /** What Windows' dead keys make of letters, where that is not `COMPOSED`: a dead key's sign, then the letters. */
   readonly windowsComposed?: string;
 }
@@ -138,6 +145,12 @@ export const DEAD_KEYS: Readonly<Record<string, DeadKey>> = {
 /** The dead key that a press gives; null where it gives a character. */
 export function deadKey(press: Press): DeadKey | null {
   return press.gives.startsWith(DEAD) && press.gives !== DEAD ? DEAD_KEYS[press.gives.slice(DEAD.length)]! : null;
+}
+
+/** The keysym by which a host that looks keys up in a keymap of its own knows what is pressed. */
+export function keysymOfPress(press: Press, table: Table): number {
+  const dead = deadKey(press);
+  return dead === null || table.undead === true ? keysymOf(press.gives.replace(DEAD, "")) : dead.keysym;
 }
 
 /** The letters that a dead key makes one character with, on a system. */

@@ -15,6 +15,7 @@ aA sS dD fF gG hH jJ kK lL öÖ äÄ #'
     windows: "2² 3³ 7{ 8[ 9] 0} ß\\ q@ e€ +~ <| mµ",
     other: "◌^′″ 4¼¤ e€€ +~¯ s␀ ö␀ #’ <| y»› x«‹ ,·× .…÷ -–—",
     latin: true,
+    undead: true,
   },
   {
     id: "ch-de",
@@ -52,6 +53,7 @@ qQ sS dD fF gG hH jJ kK lL mM ù% *µ
     windows: "é◌~ \"# '{ ([ -| è◌` _\\ ç^ à@ )] =} e€ $¤",
     other: "é~⅛ \"#£ '{$ ([⅜ -|⅝ è`⅞ _\\™ ç^± à@° )]¿ =} aæÆ z«< $¤ q@Ω mµº w␀ ,◌´",
     latin: true,
+    undead: true,
   },
   {
     id: "be",
