@@ -28,10 +28,13 @@ globalThis.typeText = async (text, way, eventMs) => {
 };
 
 globalThis.typable = (id, system) => {
-  const plane = Array.from({ length: 0xd800 - 0x20 }, (_, at) => String.fromCharCode(0x20 + at));
   const way: Way = { kind: "layout", id, system };
-  // what is normalised to something else is typed as that
-  const itself = plane.filter((character) => planTyping(character, { kind: "characters" }).untypable.length === 0);
-  const untypable = new Set(planTyping(itself.join("\n"), way).untypable);
-  return itself.filter((character) => !untypable.has(character) && !/[\u00a0\u202f]/.test(character) && character.normalize("NFC") === character);
+  const plane = Array.from({ length: 0xd800 - 0x21 }, (_, at) => String.fromCharCode(0x21 + at));
+  // what stands for another character (NFC, spaces) is typed as that
+  return plane.filter(
+    (character) =>
+      character.normalize("NFC") === character &&
+      !/\s/.test(character) &&
+      planTyping(character, way).untypable.length === 0,
+  );
 };

@@ -15,9 +15,10 @@ EVDEV: dict[str, int] = {
     **{f"Digit{digit}": 2 + at for at, digit in enumerate("1234567890")},
     "Minus": 12,
     "Equal": 13,
+    "IntlYen": 124,
+    **{f"Key{letter}": 16 + at for at, letter in enumerate("QWERTYUIOP")},
     "BracketLeft": 26,
     "BracketRight": 27,
-    **{f"Key{letter}": 16 + at for at, letter in enumerate("QWERTYUIOP")},
     **{f"Key{letter}": 30 + at for at, letter in enumerate("ASDFGHJKL")},
     "Semicolon": 39,
     "Quote": 40,
@@ -28,7 +29,6 @@ EVDEV: dict[str, int] = {
     "Period": 52,
     "Slash": 53,
     "IntlRo": 89,
-    "IntlYen": 124,
 }
 
 #: An X keycode is the evdev number and this.
