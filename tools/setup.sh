@@ -1,7 +1,7 @@
 #!/bin/sh
 # What the Makefile cannot do by itself: find a Python, and the programs that the tests run against.
 #   tools/setup.sh venv DIR    make a virtual environment with Python 3.11 or newer
-#   tools/setup.sh peers       make sure that QEMU, Xvnc, Chromium and the like are there
+#   tools/setup.sh peers       make sure that QEMU, Xvnc, the browsers and the like are there
 # As root on a Debian system it installs what is missing; otherwise it says what that is, and fails.
 set -eu
 
@@ -46,6 +46,11 @@ PEERS='
 qemu-system-x86_64 qemu-system-x86
 Xvnc               tigervnc-standalone-server
 chromium           chromium
+firefox-esr        firefox-esr
+WebKitWebDriver    webkit2gtk-driver
+Xvfb               xvfb
+xclip              xclip
+vncconfig          tigervnc-common
 xterm              xterm
 setxkbmap          x11-xkb-utils
 Xtightvnc          tightvncserver

@@ -13,13 +13,16 @@ import pytest
 from playwright.sync_api import Browser
 
 from . import browser
-from .browser import ConsolePage
+from .browser import PERMISSIONS, ConsolePage
+from .browsers import VIEWPORT_HEIGHT, VIEWPORT_WIDTH, AnyTab
 from .certificates import Authority
 from .daemon import Daemon, Tables, make_key
+from .firefox import Firefox, FirefoxTab
 from .linux_guest import US, Keymap, LinuxGuest
 from .qemu import Qemu
 from .stock_novnc import StockSite, stock_site
 from .tightvnc import Xtightvnc
+from .webkit import WebKit, WebKitTab
 from .xvnc import Xvnc
 
 
@@ -147,7 +150,11 @@ def chromium() -> Iterator[Browser]:
 @pytest.fixture
 def open_tab(chromium: Browser, start_daemon: StartDaemon) -> Iterator[OpenTab]:
     """Open a tab. All are closed before the daemon is looked at (that is what ``start_daemon`` is here for)."""
-    context = chromium.new_context(viewport={"width": 1280, "height": 900}, ignore_https_errors=True)
+    context = chromium.new_context(
+        viewport={"width": VIEWPORT_WIDTH, "height": VIEWPORT_HEIGHT},
+        ignore_https_errors=True,
+        permissions=PERMISSIONS,
+    )
     tabs: list[ConsolePage] = []
 
     def open_one() -> ConsolePage:
@@ -165,6 +172,61 @@ def open_tab(chromium: Browser, start_daemon: StartDaemon) -> Iterator[OpenTab]:
 def tab(open_tab: OpenTab) -> ConsolePage:
     """One open tab."""
     return open_tab()
+
+
+@pytest.fixture
+def chromium_tab(tab: ConsolePage) -> AnyTab:
+    """One open tab of Chromium, for those who want any browser."""
+    return tab
+
+
+@pytest.fixture(scope="session")
+def firefox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Firefox]:
+    """One browser for all tests of this worker; each test has a profile of its own in it."""
+    running = Firefox(tmp_path_factory.mktemp("firefox"))
+    try:
+        yield running
+    finally:
+        running.stop()
+
+
+@pytest.fixture
+def firefox_tab(firefox: Firefox, start_daemon: StartDaemon) -> Iterator[FirefoxTab]:
+    """One open tab of Firefox; closed before the daemon is looked at."""
+    tab = firefox.new_tab()
+    try:
+        yield tab
+        assert list(tab.faults) == []
+    finally:
+        tab.close()
+
+
+@pytest.fixture(scope="session")
+def webkit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebKit]:
+    """One display and one driver for all tests of this worker; each test has a browser of its own on it."""
+    running = WebKit(tmp_path_factory.mktemp("webkit"))
+    try:
+        yield running
+    finally:
+        running.stop()
+
+
+@pytest.fixture
+def webkit_tab(webkit: WebKit, start_daemon: StartDaemon) -> Iterator[WebKitTab]:
+    """One open tab of WebKit; closed before the daemon is looked at."""
+    tab = webkit.new_tab()
+    try:
+        yield tab
+        assert list(tab.faults) == []
+    finally:
+        tab.close()
+
+
+@pytest.fixture(params=["chromium", "firefox", "webkit"])
+def any_tab(request: pytest.FixtureRequest) -> AnyTab:
+    """One open tab of each browser in turn."""
+    found: AnyTab = request.getfixturevalue(f"{request.param}_tab")
+    return found
 
 
 @pytest.fixture

@@ -67,6 +67,13 @@ def free_port() -> int:
         return port
 
 
+def listens(port: int) -> bool:
+    """Whether somebody takes connections on a TCP port of 127.0.0.1."""
+    with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port), PATIENCE_S):
+        return True
+    return False
+
+
 class Process:
     """One running program. What it says goes to a file; ``stop`` ends it whatever state it is in.
 
@@ -160,6 +167,14 @@ def process_state(pid: int) -> str:
     """The letter of /proc/PID/stat: R, S, T (stopped), Z, ..."""
     stat = Path(f"/proc/{pid}/stat").read_text("ascii", "replace")
     return stat[stat.rindex(")") + 2]
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process has started and not yet seen the end of."""
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        found += [int(child) for child in (task / "children").read_text("ascii").split()]
+    return found
 
 
 def open_files(pid: int) -> list[str]:
