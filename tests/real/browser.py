@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import attrs
-from playwright.sync_api import Browser, ConsoleMessage, Error, Page, Response, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Error, Page, Playwright, Response
 
 from .browsers import SCREEN, AnyTab
 from .processes import program, wait_for
@@ -51,15 +52,22 @@ class SocketClose:
 
 
 @contextmanager
-def chromium() -> Iterator[Browser]:
-    """A browser without a window."""
-    executable = program("chromium", PACKAGE)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=list(ARGUMENTS))
-        try:
-            yield browser
-        finally:
-            browser.close()
+def chromium(playwright: Playwright, home: Path, *arguments: str) -> Iterator[Browser]:
+    """A browser without a window.
+
+    Args:
+        home: where it may leave files.
+        arguments: more for its command line.
+    """
+    browser = playwright.chromium.launch(
+        executable_path=program("chromium", PACKAGE),
+        args=[*ARGUMENTS, *arguments],
+        env={**os.environ, "HOME": str(home)},
+    )
+    try:
+        yield browser
+    finally:
+        browser.close()
 
 
 class ConsolePage(AnyTab):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol, TypeAlias
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, Playwright, sync_playwright
 
 from . import browser
 from .browser import PERMISSIONS, ConsolePage
@@ -141,9 +141,16 @@ def start_daemon(tmp_path: Path, key: Path) -> Iterator[StartDaemon]:
 
 
 @pytest.fixture(scope="session")
-def chromium() -> Iterator[Browser]:
+def playwright() -> Iterator[Playwright]:
+    """What drives Chromium; there can be only one at a time."""
+    with sync_playwright() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def chromium(playwright: Playwright, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     """One browser for all tests of this worker; each test has a profile of its own in it."""
-    with browser.chromium() as running:
+    with browser.chromium(playwright, tmp_path_factory.mktemp("chromium")) as running:
         yield running
 
 

@@ -1,0 +1,111 @@
+"""What a visit of a page moves over the network, as Chromium counts it (DevTools Protocol, domain Network).
+
+Counted are the requests that went out, the WebSocket's handshake among them, and the bytes that came for them: head
+and compressed body. What runs through the WebSocket afterwards is not, nor is TLS's own.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TypeAlias
+
+import attrs
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from playwright.sync_api import Page
+
+Event: TypeAlias = Mapping[str, object]
+
+
+@attrs.frozen
+class Request:
+    """One request of a page.
+
+    Attributes:
+        path: where it went, without the query: that may hold a token.
+        received: bytes that came over the network for it.
+        cached: it was answered without the network.
+    """
+
+    path: str
+    received: int
+    cached: bool
+
+
+class Traffic:
+    """Counts from now on what a page asks for."""
+
+    def __init__(self, page: Page) -> None:
+        self._paths: dict[str, str] = {}
+        self._received: dict[str, int] = {}
+        self._cached: set[str] = set()
+        self._session = page.context.new_cdp_session(page)
+        for event, react in (
+            ("requestWillBeSent", self._on_request),
+            ("requestServedFromCache", self._on_cache),
+            ("responseReceived", self._on_response),
+            ("loadingFinished", self._on_finished),
+            ("webSocketCreated", self._on_websocket),
+            ("webSocketHandshakeResponseReceived", self._on_handshake),
+        ):
+            self._session.on(f"Network.{event}", react)
+        self._session.send("Network.enable")
+
+    def _on_request(self, event: Event) -> None:
+        request = event["request"]
+        assert isinstance(request, dict)
+        if not str(request["url"]).startswith(("data:", "blob:")):
+            self._paths[str(event["requestId"])] = _path(str(request["url"]))
+
+    def _on_cache(self, event: Event) -> None:
+        self._cached.add(str(event["requestId"]))  # the page had it in memory
+
+    def _on_response(self, event: Event) -> None:
+        response = event["response"]
+        assert isinstance(response, dict)
+        if response.get("fromDiskCache") or response.get("fromPrefetchCache"):
+            self._cached.add(str(event["requestId"]))
+
+    def _on_finished(self, event: Event) -> None:
+        self._received[str(event["requestId"])] = int(str(event["encodedDataLength"]))
+
+    def _on_websocket(self, event: Event) -> None:
+        self._paths[str(event["requestId"])] = _path(str(event["url"]))
+
+    def _on_handshake(self, event: Event) -> None:
+        response = event["response"]
+        assert isinstance(response, dict)
+        head = str(response.get("headersText", ""))
+        self._received[str(event["requestId"])] = len(head.encode("latin-1"))
+
+    def all(self) -> list[Request]:
+        """All requests so far, in their order; those without an answer as well."""
+        return [
+            Request(path, 0 if number in self._cached else self._received.get(number, 0), number in self._cached)
+            for number, path in self._paths.items()
+        ]
+
+    def sent(self) -> list[Request]:
+        """Those that went over the network."""
+        return [request for request in self.all() if not request.cached]
+
+    def received(self) -> int:
+        """Bytes that came over the network for all of them."""
+        return sum(request.received for request in self.sent())
+
+
+def _path(url: str) -> str:
+    return url.partition("?")[0].partition("://")[2].partition("/")[2]
+
+
+def trust(certificate: Path) -> str:
+    """An argument for Chromium that makes it take a certificate for good, as one of an authority it knows.
+
+    It keeps nothing in its cache that came over a connection with a certificate error, even an ignored one.
+    """
+    loaded = x509.load_pem_x509_certificate(certificate.read_bytes())
+    key = loaded.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return f"--ignore-certificate-errors-spki-list={base64.b64encode(hashlib.sha256(key).digest()).decode('ascii')}"
