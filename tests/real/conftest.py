@@ -182,6 +182,25 @@ def tab(open_tab: OpenTab) -> ConsolePage:
 
 
 @pytest.fixture
+def phone_tab(chromium: Browser, start_daemon: StartDaemon) -> Iterator[ConsolePage]:
+    """One open tab on a phone, as Chromium shows it to developers."""
+    context = chromium.new_context(
+        viewport={"width": 390, "height": 844},
+        device_scale_factor=3,
+        is_mobile=True,
+        has_touch=True,
+        ignore_https_errors=True,
+        permissions=PERMISSIONS,
+    )
+    tab = ConsolePage(context.new_page())
+    try:
+        yield tab
+    finally:
+        context.close()
+    assert list(tab.faults) == []
+
+
+@pytest.fixture
 def chromium_tab(tab: ConsolePage) -> AnyTab:
     """One open tab of Chromium, for those who want any browser."""
     return tab

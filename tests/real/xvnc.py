@@ -11,6 +11,7 @@ from typing import Self
 
 from Crypto.Cipher import DES
 
+from . import xclip
 from .pictures import Picture
 from .processes import PATIENCE_S, Process, free_port, program, wait_for
 from .x11 import X11Error, XScreen
@@ -153,6 +154,18 @@ class Xvnc:
     def wait_for_line(self, text: str) -> None:
         """Wait until the line ``text`` has been typed in the terminal."""
         wait_for(lambda: text in self.typed().splitlines(), f"the terminal was given {text!r}")
+
+    def clipboard(self) -> str:
+        """The text in the guest's clipboard. The server looks after it by itself, without ``vncconfig``."""
+        return xclip.read(self.display)
+
+    def set_clipboard(self, text: str) -> None:
+        """Copy a text in the guest."""
+        xclip.write(self.display, text)
+
+    def wait_for_clipboard(self, text: str) -> None:
+        """Wait until ``text`` is in the guest's clipboard."""
+        wait_for(lambda: self.clipboard() == text, f"the guest's clipboard holds {text!r}")
 
     def stop(self) -> None:
         if self._terminal is not None:

@@ -9,4 +9,7 @@ rfb.addEventListener("securityfailure", (event) => {
   said.refusal = event.detail.reason;
 });
 rfb.addEventListener("credentialsrequired", () => (said.credentials = "wanted"));
+rfb.addEventListener("clipboard", (event) => (said.clipboard = event.detail.text));
 rfb.addEventListener("disconnect", () => (said.state = "ended"));
+
+globalThis.rfb = rfb;
