@@ -89,6 +89,8 @@ class ConsolePage(AnyTab):
 
     @property
     def faults(self) -> Sequence[str]:
+        if not self.page.is_closed():
+            self.page.evaluate("null")  # Playwright hands on what happened only while it is asked something
         return self._faults
 
     @property

@@ -43,6 +43,7 @@ class Firefox:
     def __init__(self, folder: Path) -> None:
         if not _PUPPETEER.is_file():
             pytest.fail("puppeteer-core is missing: python hatch_build.py --for-tests", pytrace=False)
+        self._folder = folder
         self._log = folder / "firefox.out"
         self._received = b""
         self._pid = 0
@@ -110,12 +111,17 @@ class Firefox:
         try:
             self._driver.wait(END_S)
         except subprocess.TimeoutExpired:
-            if self._pid:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(self._pid, signal.SIGKILL)  # nobody else has its id as long as its parent lives
             self._driver.kill()
             self._driver.wait()
         self._driver.stdout.close()
+        if self._is_running():
+            os.kill(self._pid, signal.SIGKILL)
+
+    def _is_running(self) -> bool:
+        """Whether the browser has outlived its driver; by now its id may be another process's."""
+        with contextlib.suppress(OSError):
+            return str(self._folder) in Path(f"/proc/{self._pid}/cmdline").read_text("utf-8", "replace")
+        return False
 
 
 class FirefoxTab(AnyTab):

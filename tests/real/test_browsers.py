@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 
+from .browser import ConsolePage
 from .browsers import AnyTab
 from .certificates import Authority
 from .conftest import StartDaemon, StartQemu
@@ -71,3 +75,31 @@ def test_a_link_that_cannot_be_used(start_daemon: StartDaemon, any_tab: AnyTab) 
     assert data["slug"] == "token-expired"
     assert "token-expired" in any_tab.visible_text()
     assert list(any_tab.faults) == []
+
+
+@pytest.fixture(params=["chromium", "firefox", "webkit"])
+def faulty_tab(request: pytest.FixtureRequest, start_daemon: StartDaemon) -> Iterator[AnyTab]:
+    """A tab whose faults are the test's own business."""
+    running = request.getfixturevalue(request.param)
+    if request.param == "chromium":
+        with closing(running.new_context()) as context:
+            yield ConsolePage(context.new_page())
+    else:
+        with closing(running.new_tab()) as tab:
+            yield tab
+
+
+def test_faults_are_seen(start_daemon: StartDaemon, faulty_tab: AnyTab) -> None:
+    """The harness itself; the error page's policy is the console's."""
+    faulty_tab.open(f"{start_daemon().url}/novnc?token=AAAA")
+    assert list(faulty_tab.faults) == []
+    faulty_tab.evaluate("void setTimeout(() => { throw new Error('thrown') }, 0)")
+    wait_for(lambda: "thrown" in str(faulty_tab.faults), "the exception is seen")
+    faulty_tab.evaluate("void Promise.reject(new Error('rejected'))")
+    wait_for(lambda: "rejected" in str(faulty_tab.faults), "the rejection is seen")
+    faulty_tab.evaluate(
+        "document.body.append(Object.assign(document.createElement('script'), { textContent: 'globalThis.ran = 1' }))"
+    )
+    wait_for(lambda: re.search(r"Content.Security.Policy", str(faulty_tab.faults)), "the violation is seen")
+    assert faulty_tab.evaluate("typeof globalThis.ran") == "undefined"
+    assert len(faulty_tab.faults) == 3
