@@ -52,6 +52,7 @@ def test_first_and_second_visit(
             traffic = visits[visit] = Traffic(tab.page)
             tab.open(daemon.mint(qemu.host, qemu.port, password=password).url)
             tab.wait_for_state("connected")
+            traffic.wait_until_settled()
             assert not tab.faults
             tab.page.close()
             print(table(visit, traffic))  # noqa: T201 -- shown by pytest -s, and where the test fails

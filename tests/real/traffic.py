@@ -17,6 +17,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from playwright.sync_api import Page
 
+from .processes import wait_for
+
 Event: TypeAlias = Mapping[str, object]
 
 
@@ -42,12 +44,14 @@ class Traffic:
         self._paths: dict[str, str] = {}
         self._received: dict[str, int] = {}
         self._cached: set[str] = set()
+        self._page = page
         self._session = page.context.new_cdp_session(page)
         for event, react in (
             ("requestWillBeSent", self._on_request),
             ("requestServedFromCache", self._on_cache),
             ("responseReceived", self._on_response),
             ("loadingFinished", self._on_finished),
+            ("loadingFailed", self._on_failed),
             ("webSocketCreated", self._on_websocket),
             ("webSocketHandshakeResponseReceived", self._on_handshake),
         ):
@@ -72,6 +76,9 @@ class Traffic:
     def _on_finished(self, event: Event) -> None:
         self._received[str(event["requestId"])] = int(str(event["encodedDataLength"]))
 
+    def _on_failed(self, event: Event) -> None:
+        self._received.setdefault(str(event["requestId"]), 0)
+
     def _on_websocket(self, event: Event) -> None:
         self._paths[str(event["requestId"])] = _path(str(event["url"]))
 
@@ -81,8 +88,17 @@ class Traffic:
         head = str(response.get("headersText", ""))
         self._received[str(event["requestId"])] = len(head.encode("latin-1"))
 
+    def wait_until_settled(self) -> None:
+        """Wait until each request so far has come to its end, a WebSocket's handshake included."""
+
+        def settled() -> bool:
+            self._page.evaluate("null")  # Playwright hands on what happened only while it is asked something
+            return self._paths.keys() <= self._received.keys()
+
+        wait_for(settled, "all requests of the page are answered")
+
     def all(self) -> list[Request]:
-        """All requests so far, in their order; those without an answer as well."""
+        """All requests so far, in their order."""
         return [
             Request(path, 0 if number in self._cached else self._received.get(number, 0), number in self._cached)
             for number, path in self._paths.items()
