@@ -20,6 +20,7 @@ from .daemon import Daemon, Tables, make_key
 from .firefox import Firefox, FirefoxTab
 from .linux_guest import US, Keymap, LinuxGuest
 from .qemu import Qemu
+from .recorder import Recorder
 from .stock_novnc import StockSite, stock_site
 from .tightvnc import Xtightvnc
 from .webkit import WebKit, WebKitTab
@@ -108,6 +109,13 @@ def start_xtightvnc(tmp_path: Path) -> Iterator[StartXtightvnc]:
             return running.enter_context(Xtightvnc(tmp_path / f"xtightvnc-{next(numbers)}", password=password))
 
         yield start
+
+
+@pytest.fixture
+def recorder() -> Iterator[Recorder]:
+    """A VNC server that writes down what its viewers do."""
+    with Recorder() as running:
+        yield running
 
 
 @pytest.fixture

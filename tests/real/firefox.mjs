@@ -1,7 +1,7 @@
 // Drives Firefox over WebDriver BiDi for the tests: `node firefox.mjs PUPPETEER FIREFOX`.
 //
-// One JSON object a line on standard input, {tab, ask, ...}; one a line on standard output for each, in order:
-// {result} or {error}. The first line out is the browser's process id. It ends with standard input.
+// One JSON object a line on standard input, {id, tab, ask, ...}; one a line on standard output for each, in order:
+// {id, result} or {id, error}. The first line out, with id 0, is the browser's process id. It ends with standard input.
 
 import { createInterface } from "node:readline";
 import { pathToFileURL } from "node:url";
@@ -63,14 +63,15 @@ function say(answer) {
   process.stdout.write(`${JSON.stringify(answer)}\n`);
 }
 
-say({ result: browser.process().pid });
+say({ id: 0, result: browser.process().pid });
 try {
   for await (const line of createInterface({ input: process.stdin })) {
     const request = JSON.parse(line);
+    const { id } = request;
     try {
-      say({ result: (await asked[request.ask](request)) ?? null });
+      say({ id, result: (await asked[request.ask](request)) ?? null });
     } catch (error) {
-      say({ error: String(error) });
+      say({ id, error: String(error) });
     }
   }
 } finally {

@@ -47,6 +47,7 @@ class Firefox:
         self._log = folder / "firefox.out"
         self._received = b""
         self._pid = 0
+        self._requests = count(1)
         self._tabs = count(1)
         with self._log.open("ab") as log:
             self._driver = subprocess.Popen(
@@ -58,7 +59,7 @@ class Firefox:
                 env={"PATH": os.environ["PATH"], "HOME": str(folder), "TMPDIR": str(folder), "LC_ALL": "C.UTF-8"},
             )
         try:
-            pid = self._answer()
+            pid = self._answer(0)
             assert isinstance(pid, int)
             self._pid = pid
         except BaseException:
@@ -72,12 +73,15 @@ class Firefox:
             FirefoxError: it failed, or took too long.
         """
         assert self._driver.stdin is not None
-        self._driver.stdin.write(json.dumps({"ask": what, **more}).encode() + b"\n")
+        number = next(self._requests)
+        self._driver.stdin.write(json.dumps({"id": number, "ask": what, **more}).encode() + b"\n")
         self._driver.stdin.flush()
-        return self._answer()
+        return self._answer(number)
 
-    def _answer(self) -> object:
+    def _answer(self, number: int) -> object:
         answer = json.loads(self._read_line())
+        while answer["id"] != number:  # to something that nobody waited for to the end
+            answer = json.loads(self._read_line())
         if "error" in answer:
             raise FirefoxError(answer["error"])
         result: object = answer["result"]

@@ -15,6 +15,7 @@ from .browsers import AnyTab
 from .certificates import Authority
 from .conftest import StartDaemon, StartQemu
 from .processes import free_port, wait_for
+from .recorder import Key, Pointer, Recorder
 from .test_tls_browsers import tls_settings
 
 pytestmark = [pytest.mark.real, pytest.mark.browser]
@@ -63,6 +64,37 @@ def test_console_without_tls(
     qemu.process.wait_until_ended()  # the BIOS restarts the machine, and ``-no-reboot`` makes that its end
     ended = any_tab.wait_for_state("ended")
     assert ended["slug"] == "closed-by-guest"
+
+
+#: Keys that print nothing, and the X11 keysyms they are.
+NAMED = {
+    ("Enter",): [0xFF0D],
+    ("Tab",): [0xFF09],
+    ("Escape",): [0xFF1B],
+    ("Backspace",): [0xFF08],
+    ("Delete",): [0xFFFF],
+    ("ArrowLeft",): [0xFF51],
+    ("Home",): [0xFF50],
+    ("PageDown",): [0xFF56],
+    ("F2",): [0xFFBF],
+    ("Control", "Alt", "Delete"): [0xFFE3, 0xFFE9, 0xFFFF],
+    ("Control", "Alt", "F1"): [0xFFE3, 0xFFE9, 0xFFBE],
+}
+
+
+def test_keys_that_print_nothing(start_daemon: StartDaemon, recorder: Recorder, any_tab: AnyTab) -> None:
+    any_tab.open(start_daemon().mint(recorder.host, recorder.port).url)
+    any_tab.wait_for_state("connected")
+    wait_for(any_tab.picture, "the screen is painted")
+    any_tab.click(20, 30)
+    wait_for(lambda: [Pointer(1, 20, 30)] == recorder.clicks(), "the machine is clicked on")
+    wanted = []
+    for keys, keysyms in NAMED.items():
+        any_tab.press(*keys)
+        wanted += [Key(keysym, down=True) for keysym in keysyms]
+        wanted += [Key(keysym, down=False) for keysym in reversed(keysyms)]
+    wait_for(lambda: len(recorder.keys()) >= len(wanted), "all keys arrive")
+    assert recorder.keys() == wanted
 
 
 def test_a_link_that_cannot_be_used(start_daemon: StartDaemon, any_tab: AnyTab) -> None:

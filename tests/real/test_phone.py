@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from .browser import ConsolePage
@@ -29,12 +27,6 @@ _OUTSIDE = """
   .filter(([, box]) => box.width > 1 && (box.left < 0 || box.right > innerWidth))
   .map(([name, box]) => `${name}: ${box.left} to ${box.right}`)
 """
-
-
-@pytest.fixture
-def recorder() -> Iterator[Recorder]:
-    with Recorder() as running:
-        yield running
 
 
 @pytest.fixture
