@@ -1,15 +1,13 @@
-"""The page's keys: what each button and each key on the user's keyboard sends to the host."""
+"""The page's keys: what each button and each key on the user's keyboard sends to the recorder."""
 
 from __future__ import annotations
-
-from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Page
 
 from .browser import ConsolePage
 from .conftest import StartDaemon
-from .recording_host import CutText, Key, RecordingHost, recording_host
+from .recorder import CutText, Key, Recorder
 
 pytestmark = [pytest.mark.real, pytest.mark.browser]
 
@@ -17,23 +15,17 @@ CTRL, ALT, SHIFT, DELETE, TAB, ESCAPE, F3 = 0xFFE3, 0xFFE9, 0xFFE1, 0xFFFF, 0xFF
 
 
 @pytest.fixture
-def host() -> Iterator[RecordingHost]:
-    with recording_host() as running:
-        yield running
-
-
-@pytest.fixture
-def page(tab: ConsolePage, host: RecordingHost, start_daemon: StartDaemon) -> Page:
+def page(tab: ConsolePage, recorder: Recorder, start_daemon: StartDaemon) -> Page:
     """A console of the recording host, with the keyboard on the screen."""
-    open_console(tab, host, start_daemon)
+    open_console(tab, recorder, start_daemon)
     return tab.page
 
 
-def open_console(tab: ConsolePage, host: RecordingHost, start_daemon: StartDaemon, query: str = "") -> None:
-    tab.open(start_daemon().mint(host.host, host.port).url + query)
+def open_console(tab: ConsolePage, recorder: Recorder, start_daemon: StartDaemon, query: str = "") -> None:
+    tab.open(start_daemon().mint(recorder.host, recorder.port).url + query)
     tab.wait_for_state("connected")
     tab.click()
-    host.forget()
+    recorder.forget()
 
 
 def pressed(*keysyms: int) -> list[Key]:
@@ -41,20 +33,20 @@ def pressed(*keysyms: int) -> list[Key]:
     return [Key(keysym, True) for keysym in keysyms] + [Key(keysym, False) for keysym in reversed(keysyms)]
 
 
-def test_ctrl_alt_del(page: Page, host: RecordingHost) -> None:
+def test_ctrl_alt_del(page: Page, recorder: Recorder) -> None:
     page.click("#ctrl-alt-del")
-    host.wait_for_keys(pressed(CTRL, ALT, DELETE))
+    recorder.wait_for_keys(pressed(CTRL, ALT, DELETE))
 
 
-def test_a_function_key_and_a_combination(page: Page, host: RecordingHost) -> None:
+def test_a_function_key_and_a_combination(page: Page, recorder: Recorder) -> None:
     page.click("#keys-button")
     page.click("#function-keys >> text=F3")
     page.click("#combinations >> text=Alt-Tab")
     page.click("#single-keys >> text=Esc")
-    host.wait_for_keys(pressed(CTRL, ALT, F3) + pressed(ALT, TAB) + pressed(ESCAPE))
+    recorder.wait_for_keys(pressed(CTRL, ALT, F3) + pressed(ALT, TAB) + pressed(ESCAPE))
 
 
-def test_a_held_modifier_stays_down_until_it_is_let_go_of(page: Page, host: RecordingHost) -> None:
+def test_a_held_modifier_stays_down_until_it_is_let_go_of(page: Page, recorder: Recorder) -> None:
     hold = page.locator("#modifiers >> text=Ctrl")
     page.click("#keys-button")
     hold.click()
@@ -65,43 +57,43 @@ def test_a_held_modifier_stays_down_until_it_is_let_go_of(page: Page, host: Reco
     page.click("#keys-button")
     hold.click()
     assert hold.get_attribute("aria-pressed") == "false"
-    host.wait_for_keys([Key(CTRL, True), *pressed(ord("c")), Key(CTRL, False)])
+    recorder.wait_for_keys([Key(CTRL, True), *pressed(ord("c")), Key(CTRL, False)])
 
 
-def test_a_combination_leaves_held_modifiers_down(page: Page, host: RecordingHost) -> None:
+def test_a_combination_leaves_held_modifiers_down(page: Page, recorder: Recorder) -> None:
     page.click("#keys-button")
     page.click("#modifiers >> text=Ctrl")
     page.click("#combinations >> text=Ctrl-Esc")
-    host.wait_for_keys([Key(CTRL, True), *pressed(CTRL, ESCAPE), Key(CTRL, True)])
+    recorder.wait_for_keys([Key(CTRL, True), *pressed(CTRL, ESCAPE), Key(CTRL, True)])
 
 
-def test_view_only_lets_nothing_through_and_takes_the_tools_away(page: Page, host: RecordingHost) -> None:
+def test_view_only_lets_nothing_through_and_takes_the_tools_away(page: Page, recorder: Recorder) -> None:
     page.click("#keys-button")
     page.click("#modifiers >> text=Shift")
     page.keyboard.press("Escape")
     page.click("#view-button")
     page.check("#view-only")
-    host.wait_for_keys([Key(SHIFT, True), Key(SHIFT, False)])  # not left down
+    recorder.wait_for_keys([Key(SHIFT, True), Key(SHIFT, False)])  # not left down
     page.keyboard.press("Escape")
     page.locator("#screen canvas").click()
     page.keyboard.press("x")
     assert page.locator("#ctrl-alt-del").is_hidden()
     assert page.locator("#keys-button").is_hidden()
     assert "view only" in page.inner_text("#state")
-    host.forget()
+    recorder.forget()
     page.click("#view-button")
     page.uncheck("#view-only")
     page.keyboard.press("Escape")
     page.locator("#screen canvas").click()
     page.keyboard.press("y")
-    host.wait_for_keys(pressed(ord("y")))
+    recorder.wait_for_keys(pressed(ord("y")))
 
 
 def test_a_host_with_extended_keys_gets_places(tab: ConsolePage, start_daemon: StartDaemon) -> None:
-    with recording_host(extended_keys=True) as host:
-        open_console(tab, host, start_daemon)
+    with Recorder(extended_keys=True) as recorder:
+        open_console(tab, recorder, start_daemon)
         tab.page.keyboard.press("a")
-        host.wait_for_keys([Key(ord("a"), True, 0x1E), Key(ord("a"), False, 0x1E)])
+        recorder.wait_for_keys([Key(ord("a"), True, 0x1E), Key(ord("a"), False, 0x1E)])
 
 
 def type_on_a_german_keyboard(page: Page, key: str, code: str, *, shift: bool = False) -> None:
@@ -113,32 +105,32 @@ def type_on_a_german_keyboard(page: Page, key: str, code: str, *, shift: bool = 
 
 
 def test_cloudstack_says_the_host_reads_keys_by_their_us_meaning(
-    tab: ConsolePage, host: RecordingHost, start_daemon: StartDaemon
+    tab: ConsolePage, recorder: Recorder, start_daemon: StartDaemon
 ) -> None:
     """CloudStack adds ``language`` for VMware hosts only; those take every keysym for a key of a US keyboard."""
-    open_console(tab, host, start_daemon, "&language=de")
+    open_console(tab, recorder, start_daemon, "&language=de")
     type_on_a_german_keyboard(tab.page, "z", "KeyY")
     type_on_a_german_keyboard(tab.page, "ö", "Semicolon")
-    host.wait_for_keys(pressed(ord("y")) + pressed(ord(";")))
+    recorder.wait_for_keys(pressed(ord("y")) + pressed(ord(";")))
 
 
-def test_without_that_the_key_is_sent_as_it_is(page: Page, host: RecordingHost) -> None:
+def test_without_that_the_key_is_sent_as_it_is(page: Page, recorder: Recorder) -> None:
     type_on_a_german_keyboard(page, "z", "KeyY")
     type_on_a_german_keyboard(page, "ö", "Semicolon")
-    host.wait_for_keys(pressed(ord("z")) + pressed(ord("ö")))
+    recorder.wait_for_keys(pressed(ord("z")) + pressed(ord("ö")))
 
 
-def test_typing_for_such_a_host(tab: ConsolePage, host: RecordingHost, start_daemon: StartDaemon) -> None:
+def test_typing_for_such_a_host(tab: ConsolePage, recorder: Recorder, start_daemon: StartDaemon) -> None:
     """On a German layout z is where y is on a US keyboard, and @ is AltGr and q."""
-    open_console(tab, host, start_daemon, "&language=de")
+    open_console(tab, recorder, start_daemon, "&language=de")
     tab.page.click("#clipboard-button")
     assert tab.page.input_value("#layout") == "de"
     tab.page.fill("#clipboard-text", "z@")
     tab.page.click("#type")
-    host.wait_for_keys(pressed(ord("y")) + pressed(0xFFEA, ord("q")))
+    recorder.wait_for_keys(pressed(ord("y")) + pressed(0xFFEA, ord("q")))
 
 
-def test_typing_keeps_the_hands_away_and_escape_stops_it(page: Page, host: RecordingHost) -> None:
+def test_typing_keeps_the_hands_away_and_escape_stops_it(page: Page, recorder: Recorder) -> None:
     page.click("#clipboard-button")
     page.fill("#clipboard-text", "abc" * 200)
     page.click("#type")
@@ -147,17 +139,17 @@ def test_typing_keeps_the_hands_away_and_escape_stops_it(page: Page, host: Recor
     page.keyboard.press("Escape")
     page.wait_for_selector("#typing", state="hidden")
     assert "stopped after" in page.inner_text("#news-text")
-    typed = [key.keysym for key in host.key_events() if key.down]
+    typed = [key.keysym for key in recorder.key_events() if key.down]
     assert 0 < len(typed) < 600
     assert bytes(typed) == (b"abc" * 200)[: len(typed)]
-    host.forget()
+    recorder.forget()
     page.keyboard.press("y")
-    host.wait_for_keys(pressed(ord("y")))
+    recorder.wait_for_keys(pressed(ord("y")))
 
 
 def test_what_cannot_be_typed_is_shown_before_anything_is(tab: ConsolePage, start_daemon: StartDaemon) -> None:
-    with recording_host(extended_keys=True) as host:
-        open_console(tab, host, start_daemon)
+    with Recorder(extended_keys=True) as recorder:
+        open_console(tab, recorder, start_daemon)
         page = tab.page
         page.click("#clipboard-button")
         assert page.input_value("#layout") == "us"
@@ -165,22 +157,22 @@ def test_what_cannot_be_typed_is_shown_before_anything_is(tab: ConsolePage, star
         page.click("#type")
         page.wait_for_selector("#untypable", state="visible")
         assert page.inner_text("#untypable-text").endswith("€ U+200B")
-        assert host.key_events() == []
+        assert recorder.key_events() == []
         page.click("#type-rest")
-        host.wait_for_keys(
+        recorder.wait_for_keys(
             [Key(ord(c), down, place) for c, place in (("a", 0x1E), ("b", 0x30)) for down in (True, False)]
         )
 
 
-def test_a_host_without_extended_keys_finds_them_by_their_characters(page: Page, host: RecordingHost) -> None:
+def test_a_host_without_extended_keys_finds_them_by_their_characters(page: Page, recorder: Recorder) -> None:
     page.click("#clipboard-button")
     assert page.input_value("#layout") == "characters"
     page.fill("#clipboard-text", "é€")
     page.click("#type")
-    host.wait_for_keys(pressed(0xE9) + pressed(0x20AC))
+    recorder.wait_for_keys(pressed(0xE9) + pressed(0x20AC))
 
 
-def test_the_way_with_the_keyboard_alone(page: Page, host: RecordingHost) -> None:
+def test_the_way_with_the_keyboard_alone(page: Page, recorder: Recorder) -> None:
     """Ctrl+Alt+Shift leads to the tools, Tab along them, Enter opens one, Escape leads back to the screen."""
     for key in ("Control", "Alt", "Shift"):
         page.keyboard.down(key)
@@ -193,27 +185,27 @@ def test_the_way_with_the_keyboard_alone(page: Page, host: RecordingHost) -> Non
     page.keyboard.press("Escape")
     page.wait_for_selector("#keys", state="hidden")
     assert page.evaluate("() => document.activeElement.id") == "keys-button"
-    host.forget()
+    recorder.forget()
     page.keyboard.press("Escape")
     page.keyboard.press("q")
-    host.wait_for_keys(pressed(ord("q")))
+    recorder.wait_for_keys(pressed(ord("q")))
 
 
-def test_the_bar_hides_and_comes_back(page: Page, host: RecordingHost) -> None:
+def test_the_bar_hides_and_comes_back(page: Page, recorder: Recorder) -> None:
     page.click("#hide-bar")
     assert page.locator("#bar").is_hidden()
     page.keyboard.press("k")
-    host.wait_for_keys(pressed(ord("k")))
+    recorder.wait_for_keys(pressed(ord("k")))
     page.click("#show-bar")
     assert page.locator("#bar").is_visible()
 
 
-def test_the_clipboard_of_a_plain_host_takes_latin_1(page: Page, host: RecordingHost) -> None:
+def test_the_clipboard_of_a_plain_host_takes_latin_1(page: Page, recorder: Recorder) -> None:
     page.click("#clipboard-button")
     page.fill("#clipboard-text", "Grüße")
     page.click("#clipboard-send")
-    host.wait_for_message(CutText("Grüße"))
+    recorder.wait_for(CutText("Grüße"))
     page.fill("#clipboard-text", "5 €")
     page.click("#clipboard-send")
-    host.wait_for_message(CutText("5 ?"))
+    recorder.wait_for(CutText("5 ?"))
     assert "question marks" in page.inner_text("#clipboard-note")

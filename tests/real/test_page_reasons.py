@@ -6,7 +6,6 @@ ways it can be: as the answer to the page's own request, by the status answer, a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 
 import pytest
@@ -20,7 +19,7 @@ from trio_cpvm.static import PageFiles
 from .browser import ConsolePage
 from .conftest import StartDaemon
 from .daemon import Console, Daemon
-from .recording_host import RecordingHost, recording_host
+from .recorder import Recorder
 
 pytestmark = [pytest.mark.real, pytest.mark.browser]
 
@@ -32,19 +31,13 @@ REFUSED = "globalThis.WebSocket = class extends WebSocket { constructor() { supe
 
 
 @pytest.fixture
-def host() -> Iterator[RecordingHost]:
-    with recording_host() as running:
-        yield running
-
-
-@pytest.fixture
 def daemon(start_daemon: StartDaemon) -> Daemon:
     return start_daemon()
 
 
 @pytest.fixture
-def console(daemon: Daemon, host: RecordingHost) -> Console:
-    return daemon.mint(host.host, host.port, options=["--reusable"])
+def console(daemon: Daemon, recorder: Recorder) -> Console:
+    return daemon.mint(recorder.host, recorder.port, options=["--reusable"])
 
 
 def assert_told(tab: ConsolePage, reason: Reason, language: str = "en") -> None:

@@ -10,7 +10,7 @@ from .browser import ConsolePage
 from .conftest import StartDaemon, StartQemu
 from .daemon import HANDSHAKE_TIMEOUT_S
 from .processes import answering_with, wait_for
-from .recording_host import recording_host
+from .recorder import Recorder
 
 pytestmark = [pytest.mark.real, pytest.mark.browser]
 
@@ -51,7 +51,7 @@ def test_name_round_trip_and_rate(
 def test_the_page_warns_before_the_idle_limit_and_a_button_keeps_the_console(
     start_daemon: StartDaemon, tab: ConsolePage
 ) -> None:
-    with recording_host() as host:
+    with Recorder() as host:
         daemon = start_daemon(session={"idle_timeout_s": IDLE_S})
         tab.open(daemon.mint(host.host, host.port).url)
         tab.wait_for_state("connected")
@@ -60,9 +60,9 @@ def test_the_page_warns_before_the_idle_limit_and_a_button_keeps_the_console(
         assert "is not used" in tab.page.inner_text("#ending-alert")
         tab.page.click("#stay")
         assert tab.page.locator("#ending").is_hidden()
-        sent = len(host.messages)
+        sent = len(host.events)
         tab.page.wait_for_selector("#ending", state="visible")  # half of a whole limit later, not of what was left
-        assert len(host.messages) == sent  # staying sends the machine nothing
+        assert len(host.events) == sent  # staying sends the machine nothing
         tab.wait_for_state("ended")
         assert tab.data()["slug"] == "idle-timeout"
         record = daemon.wait_for_reason("idle-timeout")
@@ -72,7 +72,7 @@ def test_the_page_warns_before_the_idle_limit_and_a_button_keeps_the_console(
 
 
 def test_the_page_warns_before_the_lifetime_limit(start_daemon: StartDaemon, tab: ConsolePage) -> None:
-    with recording_host() as host:
+    with Recorder() as host:
         daemon = start_daemon(session={"lifetime_s": 6})
         tab.open(daemon.mint(host.host, host.port).url)
         tab.wait_for_state("connected")
@@ -83,7 +83,7 @@ def test_the_page_warns_before_the_lifetime_limit(start_daemon: StartDaemon, tab
 
 
 def test_a_console_that_breaks_off_comes_back_by_itself(start_daemon: StartDaemon, tab: ConsolePage) -> None:
-    with recording_host() as host:
+    with Recorder() as host:
         daemon = start_daemon()
         tab.open(daemon.mint(host.host, host.port, options=["--reusable"]).url)
         tab.wait_for_state("connected")
@@ -93,11 +93,11 @@ def test_a_console_that_breaks_off_comes_back_by_itself(start_daemon: StartDaemo
         tab.page.wait_for_selector("#again", state="visible")
         assert re.search(r"Trying again in \d s", tab.page.inner_text("#again"))
         wait_for(lambda: tab.data().get("state") == "connected", "the console is back")
-        assert host.connections == 2
+        assert host.viewers == 2
 
 
 def test_the_countdown_can_be_stopped_and_cut_short(start_daemon: StartDaemon, tab: ConsolePage) -> None:
-    with recording_host() as host:
+    with Recorder() as host:
         daemon = start_daemon()
         tab.open(daemon.mint(host.host, host.port, options=["--reusable"]).url)
         tab.wait_for_state("connected")
@@ -108,11 +108,11 @@ def test_the_countdown_can_be_stopped_and_cut_short(start_daemon: StartDaemon, t
         assert tab.page.evaluate("() => document.activeElement.id") == "retry"
         tab.page.keyboard.press("Enter")
         wait_for(lambda: tab.data().get("state") == "connected", "the console is back")
-        assert host.connections == 2
+        assert host.viewers == 2
 
 
 def test_a_used_token_is_not_tried_again(start_daemon: StartDaemon, tab: ConsolePage) -> None:
-    with recording_host() as host:
+    with Recorder() as host:
         daemon = start_daemon()
         tab.open(daemon.mint(host.host, host.port).url)
         tab.wait_for_state("connected")

@@ -11,7 +11,7 @@ from .browser import ConsolePage
 from .conftest import StartDaemon, StartQemu
 from .pictures import difference, from_png
 from .processes import wait_for
-from .recording_host import Pointer, RecordingHost, Resize, recording_host
+from .recorder import Pointer, Recorder, Resize
 
 pytestmark = [pytest.mark.real, pytest.mark.browser]
 
@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.real, pytest.mark.browser]
 QUALITY_0, COMPRESSION_0 = -32, -256
 
 
-def open_console(tab: ConsolePage, host: RecordingHost, start_daemon: StartDaemon) -> Page:
+def open_console(tab: ConsolePage, host: Recorder, start_daemon: StartDaemon) -> Page:
     tab.open(start_daemon().mint(host.host, host.port).url)
     tab.wait_for_state("connected")
     return tab.page
@@ -45,17 +45,17 @@ def window_size(page: Page) -> tuple[int, int]:
 
 
 def test_a_large_screen_fits_and_a_small_one_is_not_blown_up(tab: ConsolePage, start_daemon: StartDaemon) -> None:
-    with recording_host(size=(2000, 1000)) as host:
+    with Recorder(size=(2000, 1000)) as host:
         page = open_console(tab, host, start_daemon)
         wait_for(lambda: canvas_size(page)[0] == window_size(page)[0], "as wide as the window")
         assert canvas_size(page)[1] <= window_size(page)[1]
-    with recording_host(size=(320, 200)) as host:
+    with Recorder(size=(320, 200)) as host:
         page = open_console(tab, host, start_daemon)
         wait_for(lambda: canvas_size(page) == (320, 200), "its own size")
 
 
 def test_actual_pixels_and_moving_the_view(tab: ConsolePage, start_daemon: StartDaemon) -> None:
-    with recording_host(size=(3000, 2000)) as host:
+    with Recorder(size=(3000, 2000)) as host:
         page = open_console(tab, host, start_daemon)
         choose(page, "#size-actual")
         wait_for(lambda: canvas_size(page) == (3000, 2000), "its own pixels")
@@ -73,23 +73,23 @@ def test_actual_pixels_and_moving_the_view(tab: ConsolePage, start_daemon: Start
             lambda: page.evaluate("() => document.querySelector('#screen canvas').parentElement.scrollLeft") < 200,
             "an arrow key moves it",
         )
-        assert not [pointer for pointer in host.pointers() if pointer.buttons]
+        assert not [pointer for pointer in host.pointer() if pointer.buttons]
         page.keyboard.press("Escape")
         wait_for(lambda: page.locator("#mover").is_hidden(), "Escape ends moving")
         page.locator("#screen").click(position={"x": 10, "y": 10})
-        clicks = wait_for(lambda: [p for p in host.pointers() if p.buttons], "a click reaches the machine again")
-        assert clicks[0] == Pointer(10 + left - 64, 10 + top, 1)
+        clicks = wait_for(lambda: [p for p in host.pointer() if p.buttons], "a click reaches the machine again")
+        assert clicks[0] == Pointer(1, 10 + left - 64, 10 + top)
 
 
 def test_the_machine_is_asked_for_a_screen_of_the_window_s_size(tab: ConsolePage, start_daemon: StartDaemon) -> None:
-    with recording_host(resizable=True) as host:
+    with Recorder(resizable=True) as host:
         page = open_console(tab, host, start_daemon)
         choose(page, "#size-guest")
-        host.wait_for_message(Resize(*window_size(page)))
+        host.wait_for(Resize(*window_size(page)))
 
 
 def test_quality_and_compression_are_asked_for_and_remembered(tab: ConsolePage, start_daemon: StartDaemon) -> None:
-    with recording_host() as host:
+    with Recorder() as host:
         page = open_console(tab, host, start_daemon)
         wait_for(lambda: QUALITY_0 + 6 in host.encodings and COMPRESSION_0 + 2 in host.encodings, "the defaults")
         page.click("#view-button")
