@@ -146,6 +146,7 @@ def _read_password(file: str | None) -> Secret | None:
 @click.option("--password-file", help="File with the VNC password on its first line; - reads standard input.")
 @click.option("--vm-id", default="", help="The machine's id; second viewers are told by it.")
 @click.option("--name", default="", help="What the page calls the machine.")
+@click.option("--locale", default="", help="The guest's keyboard (de, fr-be, ...), for typing texts from the page.")
 @click.option(
     "--ttl-s", type=click.FloatRange(min=0), default=120.0, show_default=True, help="Seconds to live; 0: no end."
 )
@@ -165,6 +166,7 @@ def mint(
     password_file: str | None,
     vm_id: str,
     name: str,
+    locale: str,
     ttl_s: float,
     source_ip: str,
     extra: str,
@@ -188,6 +190,7 @@ def mint(
         password=_read_password(password_file),
         vm_id=vm_id,
         name=name,
+        locale=locale,
         tunnel_url=tunnel_url,
         tunnel_session=Secret(tunnel_session) if tunnel_session else None,
         websocket_url=websocket_url,

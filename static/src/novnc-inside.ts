@@ -5,6 +5,7 @@ import type RFB from "@novnc/novnc";
 
 interface Inside {
   readonly _qemuExtKeyEventSupported?: boolean;
+  readonly _supportsFence?: boolean;
   readonly _clipboardServerCapabilitiesFormats?: Readonly<Record<number, boolean>>;
 }
 
@@ -13,9 +14,12 @@ const TEXT_FORMAT = 1;
 
 const inside = (rfb: RFB): Inside => rfb as unknown as Inside;
 
-/** The host takes keys by their place on the keyboard (QEMU Extended Key Event). */
+/**
+ * The host takes keys by their place on the keyboard (QEMU Extended Key Event). TigerVNC announces that as well and goes by
+ * the keysym all the same, unless it is told not to; it is known by its fences, which QEMU does not have.
+ */
 export function takesPlaces(rfb: RFB): boolean {
-  return inside(rfb)._qemuExtKeyEventSupported === true;
+  return inside(rfb)._qemuExtKeyEventSupported === true && inside(rfb)._supportsFence !== true;
 }
 
 /** The host takes any text on its clipboard, not Latin-1 only (Extended Clipboard). */
