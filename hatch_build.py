@@ -35,7 +35,16 @@ SOURCES = (
 )
 
 #: What must be there once it is built.
-PRODUCTS = ("console.en.html", "console.js", "console.css", "error.en.html", "icon.svg", "licences.txt")
+PRODUCTS = (
+    "console.en.html",
+    "console.js",
+    "console.css",
+    "error.en.html",
+    "icon.svg",
+    "index.html",
+    "index.css",
+    "licences.txt",
+)
 
 #: Holds the digest of the sources that ``PAGE`` was built from; written last.
 STAMP = PAGE / ".sources.sha256"

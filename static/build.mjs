@@ -1,8 +1,8 @@
 // Builds the console page: `node build.mjs OUTDIR`.
 //
-// Out come console.js (one ES module: our code, noVNC's RFB class and pako), console.css, icon.svg, licences.txt, and for each
-// language console.LANG.html and error.LANG.html; for those other than English, texts-LANG.js as well. What is in OUTDIR
-// under these names is overwritten, nothing is removed.
+// Out come console.js (one ES module: our code, noVNC's RFB class and pako), console.css, index.html, index.css, icon.svg,
+// licences.txt, and for each language console.LANG.html and error.LANG.html; for those other than English, texts-LANG.js as
+// well. What is in OUTDIR under these names is overwritten, nothing is removed.
 
 import { copyFile, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
@@ -16,13 +16,14 @@ const novnc = path.join(here, "node_modules", "@novnc", "novnc");
 
 const messages = path.join(here, "..", "trio_cpvm", "messages");
 
+const VERBATIM = ["icon.svg", "index.html"];
 const TEMPLATES = ["console", "error"];
 
 /** The bundle. noVNC awaits at the top level, so es2022 is the oldest language it can be written in. */
 async function bundle(out, banner) {
   const result = await build({
     absWorkingDir: here,
-    entryPoints: [path.join(source, "console.ts"), path.join(source, "console.css")],
+    entryPoints: ["console.ts", "console.css", "index.css"].map((name) => path.join(source, name)),
     outdir: out,
     bundle: true,
     format: "esm",
@@ -139,7 +140,7 @@ const inputs = await bundle(out, banner).catch((error) => {
   process.exit(1); // esbuild has shown where the sources are wrong
 });
 await writeFile(path.join(out, "licences.txt"), await licences(version, inputs));
-await copyFile(path.join(source, "icon.svg"), path.join(out, "icon.svg"));
+await Promise.all(VERBATIM.map((name) => copyFile(path.join(source, name), path.join(out, name))));
 for (const language of await languages()) {
   await pages(out, language);
   if (language !== "en") {

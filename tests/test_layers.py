@@ -18,7 +18,7 @@ ROOT = Path(trio_cpvm.__file__).parent
 
 #: From the ground up. A name stands for a module, or for a package with all that is in it.
 LAYERS = (
-    ("shared", {"__init__", "errors", "languages", "models", "config", "logger"}),
+    ("shared", {"__init__", "errors", "languages", "models", "config", "logger", "links"}),
     ("sans-I/O", {"token", "rfb", "http", "control"}),
     (
         "trio I/O",
@@ -30,6 +30,7 @@ LAYERS = (
             "relay",
             "session",
             "registry",
+            "access",
             "gate",
             "http_io",
             "static",
@@ -40,8 +41,24 @@ LAYERS = (
             "server",
         },
     ),
-    ("outside", {"__main__", "cli", "logs", "links", "admin_client", "demo", "probe", "repl"}),
+    ("outside", {"__main__", "cli", "logs", "admin_client", "demo", "probe", "repl"}),
 )
+#: What of ``access`` is sans-I/O, too: it knows no trio, and nothing of its own package or of the layers that does.
+SANS_IO_IN_ACCESS = {
+    f"trio_cpvm.access.{name}"
+    for name in (
+        "__init__",
+        "answers",
+        "callers",
+        "credentials",
+        "libvirt_xml",
+        "limiter",
+        "machines",
+        "parameters",
+        "private_file",
+        "signature",
+    )
+}
 #: The doubles stand beside the layers: on the ground and the protocols, under nobody but these.
 DOUBLES = "testing"
 USERS_OF_DOUBLES = {"demo", "repl"}
@@ -142,8 +159,18 @@ def test_shared_files_and_protocols_know_no_trio(module: str) -> None:
     assert {name.partition(".")[0] for name in imported(module)} & {"trio", "outcome", "sniffio"} == set()
 
 
+@pytest.mark.parametrize("module", sorted(SANS_IO_IN_ACCESS))
+def test_the_sans_io_half_of_access_keeps_to_itself(module: str) -> None:
+    assert ours(module) <= LAYERS[0][1] | LAYERS[1][1]
+    own = {name for name in MODULES if any(i.startswith(name) for i in imported(module))} & {
+        name for name in MODULES if part(name) == "access"
+    }
+    assert own <= SANS_IO_IN_ACCESS
+    assert {name.partition(".")[0] for name in imported(module)} & {"trio", "outcome", "sniffio"} == set()
+
+
 def test_importing_the_protocols_brings_no_trio_along() -> None:
-    lower = [module for module in MODULES if part(module) in LAYERS[0][1] | LAYERS[1][1]]
+    lower = [module for module in MODULES if part(module) in LAYERS[0][1] | LAYERS[1][1] or module in SANS_IO_IN_ACCESS]
     names = [module.removesuffix(".__init__") for module in lower]
     code = f"import importlib, sys\nfor name in {names}: importlib.import_module(name)\nprint(*sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)

@@ -98,7 +98,8 @@ def serve(config_path: Path) -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 @_command
 def check_config(file: Path) -> None:
-    """Check a configuration FILE and the key and certificate files it names."""
+    """Check a configuration FILE and the files it names: keys, certificates, callers, machines."""
+    from .access.setup import open_callers, open_inventory
     from .certificates import BrowserTls
     from .server import insecure_settings
     from .upstream import HostTls
@@ -109,6 +110,9 @@ def check_config(file: Path) -> None:
     HostTls(config.upstream)
     if config.server.listen_tls:
         BrowserTls(config.tls)
+    if config.access.enabled:
+        click.echo(f"{config.access.callers_file}: callers: {len(open_callers(config.access.callers_file)())}")
+        open_inventory(config.access)
     for warning in insecure_settings(config):
         click.echo(f"{file}: warning: {warning}")
     click.echo(f"{file}: ok")
@@ -328,6 +332,33 @@ def kill(client: AdminClient, session_ids: tuple[str, ...]) -> None:
 def drain(client: AdminClient) -> None:
     """Let the daemon end: no new sessions, the running ones may finish."""
     click.echo(f"draining; {client.drain()} sessions are running")
+
+
+@main.group()
+def access() -> None:
+    """Who may ask the access endpoint for consoles."""
+
+
+@access.command("new-caller")
+@click.argument("name")
+@click.option("--bearer", is_flag=True, help="With a key for logging in and for Authorization: Bearer (the default).")
+@click.option("--signed", is_flag=True, help="With an API key and a secret key for CloudStack's signed requests.")
+@click.option("--machines", multiple=True, help="Id or glob pattern of machines it may open; again for more.")
+@_command
+def new_caller_command(name: str, bearer: bool, signed: bool, machines: tuple[str, ...]) -> None:
+    """Make a caller. What belongs into the callers' file is printed, what the caller gets goes to standard error."""
+    from .access.callers import new_caller
+
+    try:
+        new = new_caller(name, bearer=bearer or not signed, signed=signed, machines=machines)
+    except ValueError as exc:
+        raise click.UsageError(str(exc)) from None
+    click.echo(new.snippet)
+    click.echo(f"For {name}, shown this once:", err=True)
+    if new.bearer_key:
+        click.echo(f"  key        {new.bearer_key.reveal()}", err=True)
+    if new.secret_key:
+        click.echo(f"  apiKey     {new.api_key}\n  secretKey  {new.secret_key.reveal()}", err=True)
 
 
 @main.command()

@@ -14,14 +14,14 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NewType, TypeAlias, TypeVar, get_args, get_origin
+from typing import NewType, TypeAlias, TypeVar, cast, get_args, get_origin
 from urllib.parse import urlsplit
 
 import attrs
 from cattrs import Converter
 
 from .errors import BadConfiguration
-from .models import format_address
+from .models import Secret, format_address
 
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -141,6 +141,14 @@ def _at_least(lowest: float) -> Callable[[object, attrs.Attribute[_Number], _Num
     return check
 
 
+def _between(lowest: int, highest: int) -> Callable[[object, attrs.Attribute[int], int], None]:
+    def check(_: object, attribute: attrs.Attribute[int], value: int) -> None:
+        if not lowest <= value <= highest:
+            raise ValueError(f"must be between {lowest} and {highest}")
+
+    return check
+
+
 def _not_yet(_: object, attribute: attrs.Attribute[_T], value: _T) -> None:
     if value != attribute.default:
         raise ValueError("this version does not have that yet; leave the key out")
@@ -155,6 +163,18 @@ def _web_address(_: object, attribute: attrs.Attribute[str], value: str) -> None
     parts = urlsplit(value)
     if value and (parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment):
         raise ValueError("expected http(s)://host[:port][/path], or nothing")
+
+
+def _link(_: object, attribute: attrs.Attribute[str], value: str) -> None:
+    parts = urlsplit(value)
+    if value and (parts.scheme not in ("http", "https") or not parts.hostname or parts.fragment):
+        raise ValueError("expected http(s)://host[:port][/path][?query], or nothing")
+
+
+def _inventory(_: object, attribute: attrs.Attribute[str], value: str) -> None:
+    kind, _, rest = value.partition(":")
+    if kind not in ("file", "libvirt") or not rest:
+        raise ValueError("expected file:PATH or libvirt:URI")
 
 
 def _one_of(*words: str) -> Callable[[object, attrs.Attribute[str], str], None]:
@@ -253,8 +273,15 @@ class AdminConfig:
 class AccessConfig:
     """``[access]``: the access endpoint."""
 
-    enabled: bool = attrs.field(default=False, validator=_not_yet)
-    legacy_console_url: str = attrs.field(default="", validator=_not_yet)
+    enabled: bool = False
+    legacy_console_url: str = attrs.field(default="", validator=_link)
+    callers_file: Path = Path("callers.toml")
+    inventory: str = attrs.field(default="file:machines.toml", validator=_inventory)
+    libvirt_host: str = ""
+    token_ttl_s: float = attrs.field(default=120.0, validator=_at_least(1))
+    reusable_tokens: bool = False
+    max_failures: int = attrs.field(default=10, validator=_between(0, 1000))
+    failure_window_s: float = attrs.field(default=300.0, validator=_at_least(1))
 
 
 @attrs.frozen(kw_only=True)
@@ -306,7 +333,17 @@ def load_config(path: Path) -> Config:
             client_certificate=beside(config.upstream.client_certificate),
             client_key=beside(config.upstream.client_key),
         ),
+        access=attrs.evolve(
+            config.access,
+            callers_file=path.parent / config.access.callers_file,
+            inventory=_beside(config.access.inventory, path.parent),
+        ),
     )
+
+
+def _beside(inventory: str, folder: Path) -> str:
+    kind, _, rest = inventory.partition(":")
+    return f"{kind}:{folder / rest}" if kind == "file" else inventory
 
 
 def parse_config(text: str, source: str) -> Config:
@@ -328,7 +365,7 @@ def parse_config(text: str, source: str) -> Config:
         elif not isinstance(value, dict):
             faults.append(f"{name} = {_show(value)}: expected a table")
         else:
-            tables[name] = _read_table(_kind_of(kinds[name]), value, name, faults)
+            tables[name] = read_table(_kind_of(kinds[name]), value, name, faults)
     if not faults:
         config = Config(**tables)  # type: ignore[arg-type]
         faults += _contradictions(config)
@@ -349,24 +386,38 @@ def _contradictions(config: Config) -> list[str]:
     return faults
 
 
-def _read_table(kind: type[attrs.AttrsInstance], raw: Mapping[str, object], path: str, faults: list[str]) -> object:
-    """One table of the file; faults are collected, so that an operator sees all of them at once."""
-    fields = attrs.fields_dict(attrs.resolve_types(kind))
+def read_table(
+    kind: type[_T], raw: Mapping[str, object], path: str, faults: list[str], *, show_values: bool = True
+) -> _T | None:
+    """One table of a file; faults are collected, so that an operator sees all of them at once.
+
+    Args:
+        kind: the frozen class whose attributes are the keys.
+        raw: the table.
+        path: its own key path.
+        faults: where faults go; ``None`` is returned while there are any.
+        show_values: name bad values. Not in files that hold secrets.
+    """
+
+    def shown(value: object) -> str:
+        return f" = {_show(value)}" if show_values else ""
+
+    fields = attrs.fields_dict(attrs.resolve_types(cast("type[attrs.AttrsInstance]", kind)))
     values: dict[str, object] = {}
     for name, value in raw.items():
         where = f"{path}.{name}"
         field = fields.get(name)
         if field is None:
-            faults.append(f"{where}: unknown key (value {_show(value)})")
+            faults.append(f"{where}: unknown key" + (f" (value {_show(value)})" if show_values else ""))
             continue
         try:
-            values[name] = _read_value(value, _kind_of(field), where)
+            values[name] = _read_value(value, _kind_of(field), where, shown)
             if field.validator is not None:
                 field.validator(None, field, values[name])
         except _Fault as exc:
             faults.append(str(exc))
         except ValueError as exc:
-            faults.append(f"{where} = {_show(value)}: {exc}")
+            faults.append(f"{where}{shown(value)}: {exc}")
     return None if faults else kind(**values)
 
 
@@ -380,7 +431,7 @@ class _Fault(ValueError):
     """A fault that names its own place already."""
 
 
-def _read_value(value: object, kind: type, where: str) -> object:
+def _read_value(value: object, kind: type, where: str, shown: Callable[[object], str]) -> object:
     if get_origin(kind) is not tuple:
         return _CONVERTER.structure(value, kind)
     if not isinstance(value, list):
@@ -390,7 +441,7 @@ def _read_value(value: object, kind: type, where: str) -> object:
         try:
             items.append(_CONVERTER.structure(item, get_args(kind)[0]))
         except ValueError as exc:
-            raise _Fault(f"{where}[{i}] = {_show(item)}: {exc}") from None
+            raise _Fault(f"{where}[{i}]{shown(item)}: {exc}") from None
     return tuple(items)
 
 
@@ -415,6 +466,7 @@ def _strict_converter() -> Converter:
         return lambda value, _: read(converter.structure(value, str))
 
     converter.register_structure_hook(Path, via_text(Path))
+    converter.register_structure_hook(Secret, via_text(Secret))
     converter.register_structure_hook(Origin, via_text(lambda text: Origin(normalise_origin(text))))
     converter.register_structure_hook(ListenAddress, via_text(parse_listen_address))
     converter.register_structure_hook(HostPattern, via_text(parse_host_pattern))

@@ -114,6 +114,13 @@ ORIGIN_REFUSED = _reason("origin-refused", _D, Phase.REQUEST, http=403)
 TOO_MANY_SESSIONS = _reason("too-many-sessions", _I, Phase.REQUEST, http=503, retry=True)
 DRAINING = _reason("draining", _I, Phase.RELAY, http=503, close=4412, retry=True)
 
+ACCESS_UNAUTHORISED = _reason("access-unauthorised", _D, Phase.REQUEST, http=401)
+MACHINE_NOT_FOUND = _reason("machine-not-found", _D, Phase.REQUEST, http=404)
+MACHINE_NOT_RUNNING = _reason("machine-not-running", _U, Phase.REQUEST, http=409, retry=True)
+MACHINE_WITHOUT_CONSOLE = _reason("machine-without-console", _U, Phase.REQUEST, http=409)
+TOO_MANY_ATTEMPTS = _reason("too-many-attempts", _D, Phase.REQUEST, http=429, retry=True)
+INVENTORY_FAILED = _reason("inventory-failed", _U, Phase.REQUEST, http=502, retry=True)
+
 UPSTREAM_UNREACHABLE = _reason("upstream-unreachable", _U, Phase.CONNECT, close=4502, retry=True)
 UPSTREAM_TIMEOUT = _reason("upstream-timeout", _U, Phase.HANDSHAKE, close=4504, retry=True)
 UPSTREAM_FORBIDDEN = _reason("upstream-forbidden", _U, Phase.CONNECT, close=4403)

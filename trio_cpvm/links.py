@@ -8,7 +8,8 @@ from .config import Config, TcpAddress
 from .errors import BadConfiguration
 from .models import format_address
 
-_ANY = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 -- compared with, not listened on
+#: Listening there says nothing about where to connect; what a browser on this machine can use instead.
+ANY_ADDRESS = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 -- compared with, not listened on
 
 
 def base_url(config: Config) -> str:
@@ -22,7 +23,7 @@ def base_url(config: Config) -> str:
     for scheme, listeners in (("http", config.server.listen), ("https", config.server.listen_tls)):
         for address in listeners:
             if isinstance(address, TcpAddress) and address.port:
-                return f"{scheme}://{format_address(_ANY.get(address.host, address.host), address.port)}"
+                return f"{scheme}://{format_address(ANY_ADDRESS.get(address.host, address.host), address.port)}"
     raise BadConfiguration("server.public_url is needed: no listener has a fixed TCP port")
 
 
@@ -31,7 +32,7 @@ def reachable_url(bound: str) -> str:
     scheme, _, rest = bound.partition("://")
     host, _, port = rest.rpartition(":")
     bare = host.strip("[]")
-    return f"{scheme}://{format_address(_ANY.get(bare, bare), int(port))}"
+    return f"{scheme}://{format_address(ANY_ADDRESS.get(bare, bare), int(port))}"
 
 
 def console_url(base: str, token: str, extra: str = "") -> str:

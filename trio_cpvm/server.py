@@ -6,6 +6,7 @@ Two nurseries, one in the other: listeners live in the inner one and can stop wh
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import os
 import resource
 import signal
@@ -20,6 +21,7 @@ import attrs
 import trio
 
 from . import errors
+from .access.setup import make_access_site
 from .admin import AdminSite
 from .certificates import BrowserTls
 from .config import Config, ListenAddress, TcpAddress, UnixAddress
@@ -69,7 +71,8 @@ class Server:
         stopped: set once ``run`` is over.
 
     Raises:
-        BadConfiguration: a key or certificate file cannot be used, or the page is not built.
+        BadConfiguration: a key or certificate file, or one of the access endpoint's, cannot be used, or the page is
+            not built.
     """
 
     def __init__(self, config: Config, *, gate: Gate | None = None, dial: Dial | None = None) -> None:
@@ -81,16 +84,19 @@ class Server:
         self._stop_asked = trio.Event()
         self.stopped = trio.Event()
         dialler = Dialler(config)
+        gate = gate or make_gate(config)
+        pages = PageFiles(
+            frame_ancestors=config.server.allowed_origins,
+            tls_only=bool(config.server.listen_tls) and not config.server.listen,
+        )
         public = PublicSite(
             config=config,
-            gate=gate or make_gate(config),
+            gate=gate,
             registry=self.registry,
-            pages=PageFiles(
-                frame_ancestors=config.server.allowed_origins,
-                tls_only=bool(config.server.listen_tls) and not config.server.listen,
-            ),
+            pages=pages,
             dial=dial or dialler.dial,
             start_tls=dialler.start_tls,
+            access=make_access_site(config, gate.tokens, pages) if config.access.enabled else None,
         )
         self._certificate = BrowserTls(config.tls) if config.server.listen_tls else None
         self.front = Front(
@@ -233,7 +239,21 @@ def insecure_settings(config: Config) -> list[str]:
         )
     if upstream.allow_no_authentication:
         warnings.append("upstream.allow_no_authentication = true: hosts that have lost their password are accepted")
+    exposed = [str(address) for address in config.server.listen if not _stays_on_this_machine(address)]
+    if config.access.enabled and exposed:
+        warnings.append(
+            f"access.enabled = true and server.listen = {', '.join(exposed)}: callers' keys travel without encryption"
+        )
     return warnings
+
+
+def _stays_on_this_machine(address: ListenAddress) -> bool:
+    if isinstance(address, UnixAddress) or address.host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(address.host).is_loopback
+    except ValueError:
+        return False
 
 
 def make_gate(config: Config) -> Gate:

@@ -14,6 +14,8 @@ import attrs
 import trio
 
 from . import errors
+from .access.site import PATHS as ACCESS_PATHS
+from .access.site import AccessSite
 from .config import Config
 from .errors import ConsoleError
 from .gate import Gate
@@ -58,6 +60,7 @@ class PublicSite:
         pages: the page and its files.
         dial: opens the way to a VNC server.
         start_tls: begins TLS on that way.
+        access: the access endpoint, where it is enabled.
     """
 
     config: Config
@@ -66,6 +69,7 @@ class PublicSite:
     pages: PageFiles
     dial: Dial
     start_tls: StartsTls | None = None
+    access: AccessSite | None = None
 
     async def answer(self, request: Request, client: str) -> Response | TakeOver:
         """Answer one request.
@@ -79,6 +83,8 @@ class PublicSite:
         """
         if request.path == WEBSOCKET_PATH:
             return self._open_console(request, client)
+        if self.access is not None and request.path in ACCESS_PATHS:
+            return await self.access.answer(request, client)
         try:
             return self._page_or_file(request, client)
         except ConsoleError as error:

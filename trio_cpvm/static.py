@@ -114,13 +114,14 @@ class PageFiles:
         self, folder: Traversable | None = None, frame_ancestors: tuple[str, ...] = (), *, tls_only: bool = False
     ) -> None:
         folder = folder if folder is not None else resources.files("trio_cpvm") / "_page"
+        self._folder = folder
         self._assets: dict[str, Asset] = {}
         try:
-            new_names = dict(self._add(file) for file in folder.iterdir() if not file.name.endswith(".html"))
+            self._names = dict(self._add(file) for file in folder.iterdir() if not file.name.endswith(".html"))
             icon = (folder / _ICON).read_bytes()
-            new_names[ASSET_ROOT + _ICON] = "data:image/svg+xml," + quote(icon)  # one request less
-            self._console = _templates(folder, "console", new_names)
-            self._error = _templates(folder, "error", new_names)
+            self._names[ASSET_ROOT + _ICON] = "data:image/svg+xml," + quote(icon)  # one request less
+            self._console = _templates(folder, "console", self._names)
+            self._error = _templates(folder, "error", self._names)
         except FileNotFoundError as exc:
             raise BadConfiguration("the console page is not built: run `make page`, or install the package") from exc
         self._languages = read_languages()
@@ -160,6 +161,29 @@ class PageFiles:
             body=page,
             content_type=_HTML,
             headers=(*plain.headers, ("Vary", "Accept-Language"), *self._headers),
+        )
+
+    def template(self, name: str) -> string.Template:
+        """Another page of the folder, with the hashed names of its files in it.
+
+        Raises:
+            BadConfiguration: it has not been built.
+        """
+        try:
+            text = (self._folder / name).read_text("utf-8")
+        except FileNotFoundError as exc:
+            raise BadConfiguration(f"{name} is not built: run `make page`, or install the package") from exc
+        for plain, hashed in self._names.items():
+            text = text.replace(f'"{plain}"', f'"{hashed}"')
+        return string.Template(text)
+
+    def html(self, body: str) -> Response:
+        """A page made just now, with the headers that all pages have."""
+        return Response(
+            status=200,
+            body=body.encode("utf-8"),
+            content_type=_HTML,
+            headers=(("Vary", "Accept-Language"), *self._headers),
         )
 
     def _add(self, file: Traversable) -> tuple[str, str]:

@@ -1,0 +1,278 @@
+"""The access site: which of its URLs answers what. Steps 1 and 2 on a console's way (design chapter 2).
+
+Knows requests, callers and the inventory; does not know sockets, and opens no console itself: what it gives out is a
+URL with a fresh token. Each attempt is one line in the log, which never holds a key, a signature or a token.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from urllib.parse import quote, urlsplit
+
+import attrs
+
+from .. import errors
+from ..config import Config, TcpAddress
+from ..errors import ConsoleError, sanitise_text
+from ..http import Request, Response
+from ..http.upgrade import error_response
+from ..links import ANY_ADDRESS, base_url, console_url
+from ..logger import get_logger
+from ..models import ConsoleTarget, Secret
+from ..static import PageFiles
+from ..token import TokenInvalid, TokenReader, mint_token, new_session_uuid, open_token
+from ..token.used import UsedTokens
+from .answers import COMMAND, ERROR_RESPONSE, RESPONSE, endpoint_answer, error_answer
+from .callers import Caller, Callers
+from .credentials import CHALLENGES, How, Identity, NotAuthenticated, asked_by_another_site, authenticate
+from .index import CONSOLE_PATH, IndexPage
+from .limiter import FailureLimiter, client_key
+from .machines import Found, Inventory, Machine, MachineState
+from .parameters import Parameters, read_parameters
+
+log = get_logger("trio_cpvm.access")
+
+INDEX_PATH = "/"
+API_PATHS = frozenset({"/client/api", "/client/api/"})
+PATHS = frozenset({INDEX_PATH, CONSOLE_PATH, *API_PATHS})
+
+#: Longer ones are no machine's.
+MAX_MACHINE_CHARS = 256
+#: CloudStack's UI makes up short ones; a token has to hold it.
+MAX_EXTRA_CHARS = 256
+
+
+@attrs.define
+class _Attempt:
+    """What is known of an attempt by the time its log line is written."""
+
+    client: str
+    path: str
+    caller: str = ""
+    how: How | None = None
+    machine: str = ""
+    #: Seconds to wait, with ``too-many-attempts``.
+    wait_s: int = 0
+
+
+class AccessSite:
+    """Answers callers.
+
+    Args:
+        config: the whole configuration.
+        tokens: its first key seals what is minted.
+        callers: gives the callers as of now.
+        inventory: where the machines are.
+        pages: the pages' files.
+        now: the time of day, in seconds since the epoch.
+
+    Raises:
+        BadConfiguration: the page has not been built.
+    """
+
+    def __init__(
+        self,
+        *,
+        config: Config,
+        tokens: TokenReader,
+        callers: Callable[[], Callers],
+        inventory: Inventory,
+        pages: PageFiles,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._config = config
+        self._tokens = tokens
+        self._callers = callers
+        self._inventory = inventory
+        self._pages = pages
+        self._index = IndexPage(pages)
+        self._now = now
+        self._base = _known_base(config)
+        self._used_signatures = UsedTokens()
+        self._failures = FailureLimiter(config.access.max_failures, config.access.failure_window_s)
+
+    async def answer(self, request: Request, client: str) -> Response:
+        """Answer a request for one of ``PATHS``. Never raises ``ConsoleError``: refusals are answers already.
+
+        Args:
+            request: what was asked.
+            client: the caller's address.
+        """
+        attempt = _Attempt(client=client, path=request.path)
+        as_json = request.path in API_PATHS
+        try:
+            if request.method not in ("GET", "HEAD"):
+                raise ConsoleError(errors.METHOD_NOT_ALLOWED, request.method[:16])
+            parameters = read_parameters(request.query)
+            as_json = as_json or (request.path == CONSOLE_PATH and parameters.get("response").lower() == "json")
+            identity = self._identify(request, parameters, attempt)
+            if request.path == INDEX_PATH:
+                response = await self._list(identity)
+            else:
+                response = await self._open(request, parameters, identity, attempt, as_json=as_json)
+        except ConsoleError as error:
+            self._log(attempt, outcome="refused", reason=error.reason.slug, detail=error.detail)
+            return self._refusal(error, attempt, as_json=as_json)
+        self._log(attempt, outcome="granted")
+        return response
+
+    # -- who
+
+    def _identify(self, request: Request, parameters: Parameters, attempt: _Attempt) -> Identity:
+        now = self._now()
+        client = client_key(attempt.client)
+        counted = attempt.client != "local"  # behind a unix socket everybody is
+        if counted:
+            self._check_wait(client, attempt, now)
+        try:
+            identity = authenticate(request, parameters, self._callers(), self._used_signatures, now=now)
+        except NotAuthenticated as exc:
+            attempt.how = exc.how
+            attempt.caller = exc.claimed.name if exc.claimed else ""
+            if exc.how is not None:
+                if counted:
+                    self._failures.failed(client, now=now)
+                if exc.claimed is not None:
+                    self._check_wait(_guess_key(exc.claimed), attempt, now)
+                    self._failures.failed(_guess_key(exc.claimed), now=now)
+            raise ConsoleError(errors.ACCESS_UNAUTHORISED, str(exc)) from None
+        attempt.how, attempt.caller = identity.how, identity.caller.name
+        if request.path != INDEX_PATH and identity.how is How.BASIC and asked_by_another_site(request):
+            raise ConsoleError(errors.ORIGIN_REFUSED, "another web site made the browser ask")
+        self._check_wait(_caller_key(identity.caller), attempt, now)
+        return identity
+
+    def _check_wait(self, key: str, attempt: _Attempt, now: float) -> None:
+        attempt.wait_s = self._failures.wait_s(key, now=now)
+        if attempt.wait_s:
+            raise ConsoleError(errors.TOO_MANY_ATTEMPTS, f"{key.partition(' ')[0]}, for {attempt.wait_s} s more")
+
+    # -- what
+
+    async def _list(self, identity: Identity) -> Response:
+        machines: list[Machine] = [m for m in await self._inventory.machines() if identity.caller.may_open(m)]
+        return self._index.response(machines, identity.caller.name)
+
+    async def _open(
+        self, request: Request, parameters: Parameters, identity: Identity, attempt: _Attempt, *, as_json: bool
+    ) -> Response:
+        extra = ""
+        if request.path == CONSOLE_PATH:
+            if parameters.get("cmd").lower() != "access":
+                raise ConsoleError(errors.BAD_REQUEST, "cmd is not access")
+            machine_id = parameters.get("vm")
+        else:
+            if parameters.get("command") != COMMAND:
+                raise ConsoleError(errors.NOT_FOUND, f"command is not {COMMAND}")
+            machine_id = parameters.get("virtualmachineid")
+            extra = parameters.get("token")
+            if len(extra) > MAX_EXTRA_CHARS or not extra.isprintable():
+                raise ConsoleError(errors.BAD_REQUEST, "token is too long, or cannot be printed")
+        if not machine_id:
+            raise ConsoleError(errors.BAD_REQUEST, "no machine is named")
+        attempt.machine = sanitise_text(machine_id, 80)
+        found = await self._find(machine_id, identity.caller)
+        attempt.machine = found.machine.id
+        legacy = self._config.access.legacy_console_url
+        if legacy and request.path == CONSOLE_PATH and parameters.get("websocketconsole").lower() != "true":
+            url = _legacy_url(legacy, found.machine.id)
+            return endpoint_answer(url) if as_json else _redirect(url)
+        token = self._mint(found, attempt.client, extra)
+        if as_json:
+            return endpoint_answer(console_url(self._base or self._asked_base(request), token, extra), token, extra)
+        return _redirect(console_url(self._base, token))
+
+    async def _find(self, machine_id: str, caller: Caller) -> Found:
+        """The machine, if the caller may open it. Whether it is unknown or forbidden only the log tells."""
+        acceptable = len(machine_id) <= MAX_MACHINE_CHARS and machine_id.isprintable()
+        found = await self._inventory.find(machine_id) if acceptable else None
+        if found is None or not caller.may_open(found.machine):
+            self._failures.failed(_caller_key(caller), now=self._now())
+            raise ConsoleError(errors.MACHINE_NOT_FOUND, "unknown" if found is None else "forbidden")
+        return found
+
+    def _mint(self, found: Found, client: str, extra: str) -> str:
+        if found.machine.state is MachineState.STOPPED:
+            raise ConsoleError(errors.MACHINE_NOT_RUNNING, found.lack)
+        if found.target is None:
+            raise ConsoleError(errors.MACHINE_WITHOUT_CONSOLE, found.lack)
+        target: ConsoleTarget = attrs.evolve(
+            found.target,
+            vm_id=found.machine.id,
+            name=found.target.name or found.machine.name,
+            source_ip=client if self._config.session.check_source_ip else "",
+            session_uuid="" if self._config.access.reusable_tokens else new_session_uuid(),
+            extra_token=Secret(extra) if extra else None,
+            not_after=round(self._now() + self._config.access.token_ttl_s, 3),
+        )
+        key = self._tokens.keys[0]
+        token = mint_token(target, key)
+        try:
+            open_token(token, [key])
+        except TokenInvalid as exc:
+            raise ConsoleError(errors.MACHINE_WITHOUT_CONSOLE, f"no token can hold it: {exc}") from None
+        return token
+
+    def _asked_base(self, request: Request) -> str:
+        """The address that the caller has used for this proxy (the door has looked at its form)."""
+        host = request.header("host")
+        if not host:
+            raise ConsoleError(errors.BAD_REQUEST, "neither a Host header nor server.public_url")
+        return f"{'http' if self._config.server.listen else 'https'}://{host}"
+
+    # -- answers
+
+    def _refusal(self, error: ConsoleError, attempt: _Attempt, *, as_json: bool) -> Response:
+        if as_json:
+            known = error.reason is not errors.NOT_FOUND and attempt.path in API_PATHS
+            answer = error_answer(error, RESPONSE if known else ERROR_RESPONSE)
+            plain = error_response(error)
+            answer = attrs.evolve(answer, headers=plain.headers)
+        else:
+            answer = self._pages.error_page(error)
+        if error.reason is errors.ACCESS_UNAUTHORISED:
+            return attrs.evolve(answer, headers=answer.headers + CHALLENGES)
+        if attempt.wait_s:
+            return attrs.evolve(answer, headers=(*answer.headers, ("Retry-After", str(attempt.wait_s))))
+        return answer
+
+    @staticmethod
+    def _log(attempt: _Attempt, **more: str) -> None:
+        fields = {
+            "caller": attempt.caller or "unknown",
+            "client": attempt.client,
+            "by": str(attempt.how or "nothing"),
+            "machine": attempt.machine,
+            **more,
+        }
+        event = "machine list" if attempt.path == INDEX_PATH else "console access"
+        log.info(event, **{name: value for name, value in fields.items() if value})
+
+
+def _known_base(config: Config) -> str:
+    """What console URLs start with, as far as the configuration says so; else they are relative."""
+    listeners = (*config.server.listen, *config.server.listen_tls)
+    first = next((a for a in listeners if isinstance(a, TcpAddress) and a.port), None)
+    if config.server.public_url or (first is not None and first.host not in ANY_ADDRESS):
+        return base_url(config)
+    return ""
+
+
+def _legacy_url(legacy: str, machine_id: str) -> str:
+    separator = "&" if urlsplit(legacy).query else "?"
+    return f"{legacy}{separator}cmd=access&vm={quote(machine_id, safe='')}"
+
+
+def _redirect(url: str) -> Response:
+    return Response(status=302, content_type="", headers=(("Location", url),))
+
+
+def _caller_key(caller: Caller) -> str:
+    """Counts the machines that a caller asked for in vain."""
+    return f"caller {caller.name}"
+
+
+def _guess_key(caller: Caller) -> str:
+    """Counts wrong keys in a caller's name. They do not keep the right key out: anybody could lock anybody out."""
+    return f"guess {caller.name}"
