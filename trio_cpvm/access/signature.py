@@ -67,7 +67,8 @@ def verify(parameters: Parameters, secret_key: Secret, *, now: float) -> Signed:
     except (binascii.Error, ValueError):
         raise SignatureRefused("the signature is not base64") from None
     expected = sign(parameters, secret_key)
-    if not hmac.compare_digest(given, expected):
+    as_clients_do = sign(parameters, secret_key, tilde="~")
+    if not (hmac.compare_digest(given, expected) or hmac.compare_digest(given, as_clients_do)):
         raise SignatureRefused("the signature does not fit")
     if parameters.get("signatureversion") != SIGNATURE_VERSION:
         raise SignatureRefused("signatureVersion is not 3")
@@ -79,10 +80,17 @@ def verify(parameters: Parameters, secret_key: Secret, *, now: float) -> Signed:
     return Signed(mark=expected.hex(), until=until)
 
 
-def sign(parameters: Parameters, secret_key: Secret) -> bytes:
-    """The signature that a request should have, before base64."""
+def sign(parameters: Parameters, secret_key: Secret, *, tilde: str = "%7E") -> bytes:
+    """The signature that a request should have, before base64.
+
+    Args:
+        parameters: the whole query.
+        secret_key: the caller's.
+        tilde: how ``~`` is encoded: Java's way, or left as it is, as RFC 3986 has it and clients in other languages do
+            (PyPI's ``cs`` among them; CloudStack refuses those).
+    """
     message = "&".join(
-        f"{name}={_java_encoded(value)}"
+        f"{name}={_java_encoded(value).replace('~', tilde)}"
         for name, value in sorted(parameters.pairs, key=lambda pair: pair[0])
         if name.lower() != "signature"
     )
@@ -90,8 +98,8 @@ def sign(parameters: Parameters, secret_key: Secret) -> bytes:
 
 
 def _java_encoded(value: str) -> str:
-    """As ``URLEncoder.encode(value, UTF_8).replaceAll("\\\\+", "%20")``: letters, digits and ``*-._`` stay."""
-    return quote(value, safe="*").replace("~", "%7E")
+    """As ``URLEncoder.encode(value, UTF_8).replaceAll("\\+", "%20")``, but for ``~``."""
+    return quote(value, safe="*")
 
 
 def _moment(text: str) -> float:

@@ -1,0 +1,59 @@
+"""Failures are counted in a window, for as many keys as are remembered."""
+
+from __future__ import annotations
+
+import pytest
+
+from trio_cpvm.access.limiter import FailureLimiter, client_key
+
+
+def test_after_so_many_failures_one_has_to_wait_until_the_first_is_over() -> None:
+    limiter = FailureLimiter(3, 60)
+    for moment in (100, 110, 120):
+        assert limiter.wait_s("a", now=moment) == 0
+        limiter.failed("a", now=moment)
+    assert limiter.wait_s("a", now=120) == 40
+    assert limiter.wait_s("a", now=159.5) == 1
+    assert limiter.wait_s("a", now=160) == 0
+    assert limiter.wait_s("b", now=120) == 0
+    limiter.failed("a", now=160)
+    assert limiter.wait_s("a", now=160) == 10
+
+
+def test_zero_means_nobody_waits_and_nothing_is_remembered() -> None:
+    limiter = FailureLimiter(0, 60)
+    for _ in range(100):
+        limiter.failed("a", now=0)
+    assert limiter.wait_s("a", now=0) == 0
+    assert len(limiter) == 0
+
+
+def test_memory_is_bounded_and_forgets_the_quietest_first() -> None:
+    limiter = FailureLimiter(2, 60, capacity=3)
+    for key in "abca":
+        limiter.failed(key, now=0)
+    limiter.failed("d", now=0)
+    assert len(limiter) == 3
+    assert limiter.wait_s("a", now=0) == 60
+    limiter.failed("b", now=0)
+    assert limiter.wait_s("b", now=0) == 0
+
+
+def test_what_is_over_is_forgotten() -> None:
+    limiter = FailureLimiter(2, 60)
+    for i in range(50):
+        limiter.failed(f"k{i}", now=i)
+    limiter.failed("last", now=1000)
+    assert len(limiter) == 1
+
+
+@pytest.mark.parametrize(
+    ("client", "key"),
+    [
+        ("192.0.2.1", "client 192.0.2.1"),
+        ("2001:db8:1:2:3:4:5:6", "client 2001:db8:1:2::/64"),
+        ("local", "client local"),
+    ],
+)
+def test_a_client_is_its_address_or_its_network(client: str, key: str) -> None:
+    assert client_key(client) == key

@@ -1,0 +1,112 @@
+"""Files with secrets: who else may read them, how large they are, and what happens when they change."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from trio_cpvm.access import private_file
+from trio_cpvm.access.private_file import MAX_FILE_BYTES, ChangingFile, FileText, read_file
+from trio_cpvm.errors import BadConfiguration
+
+
+def replace(path: Path, text: str) -> None:
+    """As editors do: a new file in the place of the old one."""
+    new = path.with_name("new")
+    new.write_text(text)
+    new.chmod(0o600)
+    new.replace(path)
+
+
+def number(file: FileText) -> int:
+    file.require_private()
+    try:
+        return int(file.text)
+    except ValueError:
+        raise BadConfiguration(f"{file.path}: no number") from None
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "secrets"
+    path.write_text("1")
+    path.chmod(0o600)
+    return path
+
+
+def test_a_private_file_is_read(path: Path) -> None:
+    file = read_file(path)
+    file.require_private()
+    assert file.text == "1"
+    assert "1" not in repr(file).replace(str(path), "")
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o601, 0o610, 0o644])
+def test_others_may_not_use_it(path: Path, mode: int) -> None:
+    path.chmod(mode)
+    with pytest.raises(BadConfiguration, match=rf"secrets: mode 0{mode:o}: others may use it"):
+        read_file(path).require_private()
+
+
+def test_it_belongs_to_the_daemon_or_root(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    owner = path.stat().st_uid
+    monkeypatch.setattr(private_file.os, "geteuid", lambda: owner + 1)
+    file = read_file(path)
+    if owner == 0:
+        file.require_private()  # root's is anybody's
+        status = list(file.status)
+        status[4] = 4711
+        file = FileText(path, "1", os.stat_result(status))
+    with pytest.raises(BadConfiguration, match=r"belongs to user \d+, not to \d+"):
+        file.require_private()
+
+
+def test_faults_name_the_file(tmp_path: Path) -> None:
+    with pytest.raises(BadConfiguration, match=r"none: No such file"):
+        read_file(tmp_path / "none")
+    large = tmp_path / "large"
+    large.write_bytes(b" " * (MAX_FILE_BYTES + 1))
+    with pytest.raises(BadConfiguration, match=r"large: larger than 1048576 bytes"):
+        read_file(large)
+    large.write_bytes(b"\xff")
+    with pytest.raises(BadConfiguration, match=r"large: not UTF-8"):
+        read_file(large)
+
+
+def test_a_changed_file_is_read_again(path: Path) -> None:
+    reads = []
+
+    def counted(file: FileText) -> int:
+        reads.append(file.text)
+        return number(file)
+
+    file = ChangingFile(path, counted)
+    assert [file.current(), file.current()] == [1, 1]
+    assert reads == ["1"]
+    replace(path, "2")
+    assert [file.current(), file.current()] == [2, 2]
+    assert reads == ["1", "2"]
+
+
+def test_a_change_for_the_worse_is_refused_once_and_the_old_one_stays(path: Path) -> None:
+    file = ChangingFile(path, number)
+    replace(path, "x")
+    assert [file.current(), file.current()] == [1, 1]
+    path.unlink()
+    assert file.current() == 1
+    replace(path, "3")
+    assert file.current() == 3
+    path.chmod(0o644)
+    replace(path, "4")
+    path.chmod(0o644)
+    assert file.current() == 3
+    path.chmod(0o600)
+    assert file.current() == 4
+
+
+def test_a_file_that_cannot_be_used_at_all_is_an_error(path: Path) -> None:
+    replace(path, "x")
+    with pytest.raises(BadConfiguration, match="no number"):
+        ChangingFile(path, number)
