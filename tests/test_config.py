@@ -76,6 +76,17 @@ def test_values_arrive_in_their_types() -> None:
         ("[admin]\nlisten = 'unix:x'", ["admin.listen = 'unix:x': a unix socket needs an absolute path: unix:/path"]),
         ("[server]\nworkers = 2", ["server.workers = 2: this version does not have that yet; leave the key out"]),
         (
+            "[access]\ninventory = 'machines.toml'",
+            ["access.inventory = 'machines.toml': expected file:PATH or libvirt:URI"],
+        ),
+        ("[access]\ninventory = 'libvirt:'", ["access.inventory = 'libvirt:': expected file:PATH or libvirt:URI"]),
+        ("[access]\ntoken_ttl_s = 0", ["access.token_ttl_s = 0: must be at least 1"]),
+        ("[access]\nmax_failures = -1", ["access.max_failures = -1: must be between 0 and 1000"]),
+        (
+            "[access]\nlegacy_console_url = 'old'",
+            ["access.legacy_console_url = 'old': expected http(s)://host[:port][/path][?query], or nothing"],
+        ),
+        (
             "[server]\npublic_url = 'ftp://x'",
             ["server.public_url = 'ftp://x': expected http(s)://host[:port][/path], or nothing"],
         ),
@@ -101,6 +112,17 @@ def test_key_files_are_relative_to_the_configuration(tmp_path: Path) -> None:
     path = tmp_path / "c.toml"
     path.write_text("[token]\nkey_files = ['a.json', '/b.json']")
     assert load_config(path).token.key_files == (tmp_path / "a.json", Path("/b.json"))
+
+
+def test_callers_and_machines_are_relative_to_the_configuration(tmp_path: Path) -> None:
+    path = tmp_path / "c.toml"
+    path.write_text("[access]\ninventory = 'file:sub/m.json'\ncallers_file = '/c.toml'")
+    access = load_config(path).access
+    assert (access.inventory, access.callers_file) == (f"file:{tmp_path}/sub/m.json", Path("/c.toml"))
+    path.write_text("[access]\ninventory = 'file:/m.toml'")
+    assert load_config(path).access.inventory == "file:/m.toml"
+    path.write_text("[access]\ninventory = 'libvirt:qemu:///system'")
+    assert load_config(path).access.inventory == "libvirt:qemu:///system"
 
 
 @pytest.mark.parametrize("text", ["", "80", "host", "host:", "host:65536", "::1:80", "[::1]", "unix:rel", "host:-1"])

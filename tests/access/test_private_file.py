@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from trio_cpvm.access import private_file
 from trio_cpvm.access.private_file import MAX_FILE_BYTES, ChangingFile, FileText, read_file
 from trio_cpvm.errors import BadConfiguration
 
@@ -52,7 +51,7 @@ def test_others_may_not_use_it(path: Path, mode: int) -> None:
 
 def test_it_belongs_to_the_daemon_or_root(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     owner = path.stat().st_uid
-    monkeypatch.setattr(private_file.os, "geteuid", lambda: owner + 1)
+    monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
     file = read_file(path)
     if owner == 0:
         file.require_private()  # root's is anybody's
