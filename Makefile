@@ -33,6 +33,11 @@ $(VENV)/.installed-tests: pyproject.toml $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
 	touch $@
 
+# libvirt-python is built here, with what tools/setup.sh peers brings.
+$(VENV)/.installed-libvirt: pyproject.toml $(VENV)/.installed-tests
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,libvirt]'
+	touch $@
+
 format: $(VENV)/.installed-tests
 	$(BIN)/ruff check --fix --quiet . || true
 	$(BIN)/ruff format --quiet .
@@ -52,6 +57,7 @@ unit: $(VENV)/.installed-tests
 real: $(VENV)/.installed-tests
 	tools/setup.sh peers
 	$(BIN)/python hatch_build.py --for-tests
+	@$(MAKE) --no-print-directory $(VENV)/.installed-libvirt
 	$(PYTEST) -n 2 -m "real or browser"
 
 page: $(VENV)/.installed

@@ -59,6 +59,10 @@ sway               sway
 foot               foot
 grim               grim
 openssl            openssl
+libvirtd           libvirt-daemon-system
+virsh              libvirt-clients
+gcc                gcc
+pkg-config         pkg-config
 '
 
 # The Linux guest's parts: a file in a Debian package, and what the tests call it.
@@ -100,12 +104,25 @@ has_libatomic() {
     "$(find_python)" -c 'import ctypes; ctypes.CDLL("libatomic.so.1")' 2>/dev/null
 }
 
+# What libvirt-python is built with: the C headers of this Python (only Debian's own come apart from it) ...
+has_python_headers() {
+    "$(find_python)" -c 'import os, sys, sysconfig
+sys.exit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")))' 2>/dev/null
+}
+
+# ... and libvirt's.
+has_libvirt_headers() {
+    pkg-config --exists libvirt 2>/dev/null
+}
+
 find_peers() {
     missing=$(
         echo "$PEERS" | while read -r program package; do
             [ -z "$program" ] || command -v "$program" >/dev/null || echo "$package"
         done | sort -u
         has_libatomic || echo libatomic1
+        has_python_headers || echo python3-dev
+        has_libvirt_headers || echo libvirt-dev
         [ -d /usr/share/fonts/X11/misc ] || echo xfonts-base # Xtightvnc does not start without its fonts
         [ -d /usr/share/X11/xkb ] || echo xkb-data
         [ -d /usr/share/fonts/truetype/dejavu ] || echo fonts-dejavu-core

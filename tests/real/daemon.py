@@ -62,6 +62,11 @@ def command(*arguments: str, secret: str = "") -> str:
     Raises:
         AssertionError: it failed.
     """
+    return run_command(*arguments, secret=secret).stdout
+
+
+def run_command(*arguments: str, secret: str = "") -> subprocess.CompletedProcess[str]:
+    """As ``command``, with what it said on standard error as well."""
     done = subprocess.run(
         [sys.executable, "-m", "trio_cpvm", *arguments],
         input=secret,
@@ -72,7 +77,7 @@ def command(*arguments: str, secret: str = "") -> str:
         check=False,
     )
     assert done.returncode == 0, f"trio-cpvm {' '.join(arguments)}: {done.returncode}\n{done.stdout}{done.stderr}"
-    return done.stdout
+    return done
 
 
 def _environment() -> dict[str, str]:
@@ -254,12 +259,12 @@ class Daemon:
 
     # -- state
 
-    def get(self, path: str, *, admin: bool = False) -> Answer:
+    def get(self, path: str, *, admin: bool = False, headers: Mapping[str, str] | None = None) -> Answer:
         """One HTTP request on a connection of its own."""
         address = self.admin_address if admin else urlsplit(self.url).netloc
         connection = http.client.HTTPConnection(address, timeout=PATIENCE_S)
         try:
-            connection.request("GET", path, headers={"Connection": "close"})
+            connection.request("GET", path, headers={"Connection": "close", **(headers or {})})
             response = connection.getresponse()
             return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
         finally:
@@ -270,6 +275,12 @@ class Daemon:
         found = self.get("/sessions", admin=True).json()["sessions"]
         assert isinstance(found, list)
         return found
+
+    def keeps_sockets(self, number: int) -> None:
+        """So many sockets more than at the start stay open until the end, such as a connection to libvirt."""
+        wanted = self._files_at_start.count("socket") + number
+        wait_for(lambda: open_files(self.process.pid).count("socket") == wanted, f"{wanted} sockets are open")
+        self._files_at_start = open_files(self.process.pid)
 
     def wait_until_idle(self) -> None:
         """Wait until no session runs and all that was opened since the start is closed; its own limits bound that."""
