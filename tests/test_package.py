@@ -30,19 +30,12 @@ def test_the_wheel_carries_the_page_and_serves_it(dist: Path, tmp_path: Path) ->
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
         archive.extractall(tmp_path)
-    for name in (
-        "console.de.html",
-        "console.js",
-        "console.css",
-        "error.ja.html",
-        "texts-fr.js",
-        "icon.svg",
-        "licences.txt",
-    ):
+    page = ("console.de.html", "console.js", "console.css", "error.ja.html", "texts-fr.js", "icon.svg", "licences.txt")
+    for name in (*page, "index.html", "index.css"):
         assert f"trio_cpvm/_page/{name}" in names
     assert "trio_cpvm/py.typed" in names
     for tag in ("en", "de", "fr", "es", "pt", "ja"):
-        assert f"trio_cpvm/messages/{tag}.json" in names
+        assert {f"trio_cpvm/messages/{tag}.json", f"trio_cpvm/messages/index/{tag}.json"} <= names
     assert not [name for name in names if name.startswith(("tests/", "static/", "hatch_build"))]
     code = "import trio_cpvm, trio_cpvm.static as s; s.PageFiles(); print(trio_cpvm.__file__)"
     done = subprocess.run(

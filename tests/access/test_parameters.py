@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from trio_cpvm import errors
 from trio_cpvm.access.parameters import MAX_PARAMETERS, read_parameters
@@ -43,3 +45,12 @@ def test_what_two_readers_could_read_differently_is_refused(query: str, words: s
         read_parameters(query)
     assert caught.value.reason is errors.BAD_REQUEST
     assert words in caught.value.detail
+
+
+@given(st.text(st.sampled_from("aA=&%+f1é\0;"), max_size=40))
+def test_any_text_is_read_or_refused(query: str) -> None:
+    try:
+        parameters = read_parameters(query)
+    except ConsoleError:
+        return
+    assert all(parameters.get(name.upper()) == value for name, value in parameters.pairs if name.isascii())
