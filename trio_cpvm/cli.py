@@ -111,7 +111,7 @@ def check_config(file: Path) -> None:
     if config.server.listen_tls:
         BrowserTls(config.tls)
     if config.access.enabled:
-        click.echo(f"{config.access.callers_file}: callers: {len(open_callers(config.access.callers_file)())}")
+        click.echo(f"{config.access.callers_file}: callers: {len(open_callers(config.access.callers_file).value)}")
         open_inventory(config.access)
     for warning in insecure_settings(config):
         click.echo(f"{file}: warning: {warning}")

@@ -1,4 +1,4 @@
-"""Files with secrets: who else may read them, how large they are, and what happens when they change."""
+"""Files with secrets: who else may read them, and how large they are."""
 
 from __future__ import annotations
 
@@ -7,24 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from trio_cpvm.access.private_file import MAX_FILE_BYTES, ChangingFile, FileText, read_file
+from trio_cpvm.access.private_file import MAX_FILE_BYTES, FileText, read_file
 from trio_cpvm.errors import BadConfiguration
-
-
-def replace(path: Path, text: str) -> None:
-    """As editors do: a new file in the place of the old one."""
-    new = path.with_name("new")
-    new.write_text(text)
-    new.chmod(0o600)
-    new.replace(path)
-
-
-def number(file: FileText) -> int:
-    file.require_private()
-    try:
-        return int(file.text)
-    except ValueError:
-        raise BadConfiguration(f"{file.path}: no number") from None
 
 
 @pytest.fixture
@@ -72,40 +56,3 @@ def test_faults_name_the_file(tmp_path: Path) -> None:
     large.write_bytes(b"\xff")
     with pytest.raises(BadConfiguration, match=r"large: not UTF-8"):
         read_file(large)
-
-
-def test_a_changed_file_is_read_again(path: Path) -> None:
-    reads = []
-
-    def counted(file: FileText) -> int:
-        reads.append(file.text)
-        return number(file)
-
-    file = ChangingFile(path, counted)
-    assert [file.current(), file.current()] == [1, 1]
-    assert reads == ["1"]
-    replace(path, "2")
-    assert [file.current(), file.current()] == [2, 2]
-    assert reads == ["1", "2"]
-
-
-def test_a_change_for_the_worse_is_refused_once_and_the_old_one_stays(path: Path) -> None:
-    file = ChangingFile(path, number)
-    replace(path, "x")
-    assert [file.current(), file.current()] == [1, 1]
-    path.unlink()
-    assert file.current() == 1
-    replace(path, "3")
-    assert file.current() == 3
-    path.chmod(0o644)
-    replace(path, "4")
-    path.chmod(0o644)
-    assert file.current() == 3
-    path.chmod(0o600)
-    assert file.current() == 4
-
-
-def test_a_file_that_cannot_be_used_at_all_is_an_error(path: Path) -> None:
-    replace(path, "x")
-    with pytest.raises(BadConfiguration, match="no number"):
-        ChangingFile(path, number)

@@ -31,7 +31,7 @@ def make(config: Config) -> AccessSite:
 
 def test_the_defaults_are_two_files_beside_the_configuration(config: Config) -> None:
     make(config)
-    assert len(open_callers(config.access.callers_file)()) == 0
+    assert len(open_callers(config.access.callers_file).value) == 0
     assert isinstance(open_inventory(config.access), FileInventory)
 
 
@@ -48,13 +48,13 @@ def test_the_callers_file_is_private_even_if_it_is_empty(config: Config) -> None
         make(config)
 
 
-def test_a_caller_struck_off_the_list_is_gone(config: Config) -> None:
+async def test_a_caller_struck_off_the_list_is_gone(config: Config) -> None:
     path = config.access.callers_file
     path.write_text("[callers.a]\n[callers.b]\n")
     callers = open_callers(path)
-    assert callers().named("b") is not None
+    assert (await callers.current()).named("b") is not None
     path.write_text("[callers.a]\n")
-    assert callers().named("b") is None
+    assert (await callers.current()).named("b") is None
 
 
 def test_libvirt_is_an_inventory(monkeypatch: pytest.MonkeyPatch) -> None:

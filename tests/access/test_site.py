@@ -15,7 +15,7 @@ from trio.testing import MockClock
 from tests.access.signing import signed_query
 from tests.helpers import KEY, NOW, built_pages, make_front, make_gate, make_site, no_host, within
 from trio_cpvm import errors
-from trio_cpvm.access.callers import bearer_digest, parse_callers
+from trio_cpvm.access.callers import Callers, bearer_digest, parse_callers
 from trio_cpvm.access.machines import Found, Machine, MachineState
 from trio_cpvm.access.site import AccessSite
 from trio_cpvm.config import AccessConfig, Config, ServerConfig, SessionConfig, TcpAddress
@@ -88,6 +88,10 @@ class Clock:
     now: float = NOW
 
 
+async def _callers() -> Callers:
+    return CALLERS
+
+
 def make(
     *,
     public_url: str = PUBLIC,
@@ -104,7 +108,7 @@ def make(
     site = AccessSite(
         config=config,
         tokens=gate.tokens,
-        callers=lambda: CALLERS,
+        callers=_callers,
         inventory=machines or Machines(),
         pages=built_pages(),
         now=lambda: clock.now,
@@ -279,6 +283,8 @@ async def test_who_does_not_say_who_it_is_gets_nothing(
     headers = {} if authorization is None else {"authorization": authorization}
     answer = await ask(make(), path, None, **headers)
     assert answer.status == 401
+    if path.startswith("/client/api"):
+        assert json.loads(answer.body)["errorresponse"]["errorcode"] == 401
     assert [value for name, value in answer.headers if name == "www-authenticate"] == [
         'Basic realm="Consoles", charset="UTF-8"',
         'Bearer realm="Consoles"',

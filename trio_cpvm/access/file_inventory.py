@@ -14,8 +14,9 @@ import attrs
 from ..config import read_table
 from ..errors import BadConfiguration
 from ..models import ConsoleTarget, Secret
+from .changing_file import ChangingFile
 from .machines import Found, Machine, MachineState
-from .private_file import ChangingFile, FileText, parse_toml
+from .private_file import FileText, parse_toml
 
 MAX_ID_CHARS = 256
 _NONE = Secret("")
@@ -85,11 +86,11 @@ class FileInventory:
 
     async def machines(self) -> Sequence[Machine]:
         """See ``Inventory``."""
-        return [found.machine for found in self._file.current().values()]
+        return [found.machine for found in (await self._file.current()).values()]
 
     async def find(self, machine_id: str) -> Found | None:
         """See ``Inventory``."""
-        return self._file.current().get(machine_id)
+        return (await self._file.current()).get(machine_id)
 
 
 def _parse(file: FileText) -> Mapping[str, Found]:

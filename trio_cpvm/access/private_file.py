@@ -1,24 +1,17 @@
-"""Files that hold secrets: read only while nobody but the daemon may, and read again once they have changed."""
+"""Files that hold secrets: of bounded size, and refused if others than the daemon may use them. Knows no trio."""
 
 from __future__ import annotations
 
 import os
 import stat
 import tomllib
-from collections.abc import Callable
 from pathlib import Path
-from typing import Generic, TypeVar
 
 import attrs
 
 from ..errors import BadConfiguration
-from ..logger import get_logger
-
-log = get_logger("trio_cpvm.access")
 
 MAX_FILE_BYTES = 1 << 20
-
-T = TypeVar("T")
 
 
 @attrs.frozen
@@ -80,45 +73,3 @@ def parse_toml(text: str, source: str) -> dict[str, object]:
         return tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as exc:
         raise BadConfiguration(f"{source}: not TOML: {exc}") from None
-
-
-class ChangingFile(Generic[T]):
-    """What a file says, as of now.
-
-    A new version that cannot be used is refused with a log line, and what the old one said stays, as with
-    certificates: a slip of an editor must not lock everybody out, and a crash would.
-
-    Args:
-        path: the file.
-        parse: makes something of it, or raises ``BadConfiguration``.
-
-    Raises:
-        BadConfiguration: the file cannot be used at all.
-    """
-
-    def __init__(self, path: Path, parse: Callable[[FileText], T]) -> None:
-        self._path = path
-        self._parse = parse
-        self._print = self._fingerprint()
-        self._value = parse(read_file(path))
-
-    def current(self) -> T:
-        """What the file says."""
-        now = self._fingerprint()
-        if now != self._print:
-            self._print = now
-            try:
-                self._value = self._parse(read_file(self._path))
-            except BadConfiguration as exc:
-                log.error("file refused", detail=str(exc), kept="what it said before")
-            else:
-                log.info("file read again", file=str(self._path))
-        return self._value
-
-    def _fingerprint(self) -> tuple[int, ...]:
-        """What tells a changed file; a change of mode or owner counts (``st_ctime_ns``)."""
-        try:
-            status = self._path.stat()
-        except OSError:
-            return ()
-        return (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from ..config import AccessConfig, Config
 from ..static import PageFiles
 from ..token import TokenReader
 from .callers import Callers, parse_callers
+from .changing_file import ChangingFile
 from .file_inventory import FileInventory
 from .libvirt_inventory import LibvirtInventory
 from .machines import Inventory
-from .private_file import ChangingFile, FileText
+from .private_file import FileText
 from .site import AccessSite
 
 
@@ -25,14 +25,14 @@ def make_access_site(config: Config, tokens: TokenReader, pages: PageFiles) -> A
     return AccessSite(
         config=config,
         tokens=tokens,
-        callers=open_callers(config.access.callers_file),
+        callers=open_callers(config.access.callers_file).current,
         inventory=open_inventory(config.access),
         pages=pages,
     )
 
 
-def open_callers(path: Path) -> Callable[[], Callers]:
-    """The callers' file; what is returned gives the callers as of now.
+def open_callers(path: Path) -> ChangingFile[Callers]:
+    """The callers' file.
 
     Raises:
         BadConfiguration: it cannot be used, or others than the daemon may.
@@ -42,7 +42,7 @@ def open_callers(path: Path) -> Callable[[], Callers]:
         file.require_private()
         return parse_callers(file.text, str(file.path))
 
-    return ChangingFile(path, parse).current
+    return ChangingFile(path, parse)
 
 
 def open_inventory(config: AccessConfig) -> Inventory:

@@ -7,7 +7,7 @@ URL with a fresh token. Each attempt is one line in the log, which never holds a
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from urllib.parse import quote, urlsplit
 
 import attrs
@@ -49,6 +49,8 @@ class _Attempt:
 
     client: str
     path: str
+    #: What a JSON answer stands under: that of the command, if it is one that there is.
+    answer_name: str = ERROR_RESPONSE
     caller: str = ""
     how: How | None = None
     machine: str = ""
@@ -76,7 +78,7 @@ class AccessSite:
         *,
         config: Config,
         tokens: TokenReader,
-        callers: Callable[[], Callers],
+        callers: Callable[[], Awaitable[Callers]],
         inventory: Inventory,
         pages: PageFiles,
         now: Callable[[], float] = time.time,
@@ -106,7 +108,9 @@ class AccessSite:
                 raise ConsoleError(errors.METHOD_NOT_ALLOWED, request.method[:16])
             parameters = read_parameters(request.query)
             as_json = as_json or (request.path == CONSOLE_PATH and parameters.get("response").lower() == "json")
-            identity = self._identify(request, parameters, attempt)
+            if request.path in API_PATHS and parameters.get("command") == COMMAND:
+                attempt.answer_name = RESPONSE
+            identity = self._identify(request, parameters, await self._callers(), attempt)
             if request.path == INDEX_PATH:
                 response = await self._list(identity)
             else:
@@ -119,14 +123,14 @@ class AccessSite:
 
     # -- who
 
-    def _identify(self, request: Request, parameters: Parameters, attempt: _Attempt) -> Identity:
+    def _identify(self, request: Request, parameters: Parameters, callers: Callers, attempt: _Attempt) -> Identity:
         now = self._now()
         client = client_key(attempt.client)
         counted = attempt.client != "local"  # behind a unix socket everybody is
         if counted:
             self._check_wait(client, attempt, now)
         try:
-            identity = authenticate(request, parameters, self._callers(), self._used_signatures, now=now)
+            identity = authenticate(request, parameters, callers, self._used_signatures, now=now)
         except NotAuthenticated as exc:
             attempt.how = exc.how
             attempt.caller = exc.claimed.name if exc.claimed else ""
@@ -163,7 +167,7 @@ class AccessSite:
                 raise ConsoleError(errors.BAD_REQUEST, "cmd is not access")
             machine_id = parameters.get("vm")
         else:
-            if parameters.get("command") != COMMAND:
+            if attempt.answer_name != RESPONSE:
                 raise ConsoleError(errors.NOT_FOUND, f"command is not {COMMAND}")
             machine_id = parameters.get("virtualmachineid")
             extra = parameters.get("token")
@@ -225,10 +229,7 @@ class AccessSite:
 
     def _refusal(self, error: ConsoleError, attempt: _Attempt, *, as_json: bool) -> Response:
         if as_json:
-            known = error.reason is not errors.NOT_FOUND and attempt.path in API_PATHS
-            answer = error_answer(error, RESPONSE if known else ERROR_RESPONSE)
-            plain = error_response(error)
-            answer = attrs.evolve(answer, headers=plain.headers)
+            answer = attrs.evolve(error_answer(error, attempt.answer_name), headers=error_response(error).headers)
         else:
             answer = self._pages.error_page(error)
         if error.reason is errors.ACCESS_UNAUTHORISED:
