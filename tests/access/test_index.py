@@ -7,11 +7,14 @@ from html import unescape
 from html.parser import HTMLParser
 from importlib import resources
 
+import attrs
 import pytest
 
 from tests.helpers import built_pages
 from trio_cpvm.access.index import IndexPage, load_texts
 from trio_cpvm.access.machines import Machine, MachineState
+from trio_cpvm.http import Request
+from trio_cpvm.languages import read_languages
 
 NASTY = "<script>alert(1)</script>&\"'$x${y}"
 
@@ -20,8 +23,11 @@ def machine(machine_id: str, name: str, state: MachineState = MachineState.RUNNI
     return Machine(id=machine_id, name=name, state=state)
 
 
-def page(*machines: Machine, caller: str = "alice") -> str:
-    return IndexPage(built_pages()).response(machines, caller).body.decode()
+ASKED = Request(method="GET", path="/")
+
+
+def page(*machines: Machine, caller: str = "alice", asked: Request = ASKED) -> str:
+    return IndexPage(built_pages()).response(machines, caller, asked).body.decode()
 
 
 class Tags(HTMLParser):
@@ -80,14 +86,14 @@ def test_a_page_without_machines_says_so() -> None:
 
 def test_it_has_the_headers_of_all_pages_and_its_own_files() -> None:
     pages = built_pages()
-    response = IndexPage(pages).response([], "alice")
+    response = IndexPage(pages).response([], "alice", ASKED)
     headers = dict(response.headers)
     assert "default-src 'none'" in headers["Content-Security-Policy"]
     assert headers["Cross-Origin-Opener-Policy"] == "same-origin"
     assert response.content_type == "text/html; charset=utf-8"
     text = response.body.decode()
     files = re.findall(r'href="(/novnc/assets/[^"]+)"', text)
-    assert len(files) == 3
+    assert len(files) == 2
     assert all(pages.asset(file) is not None for file in files)
     assert "style=" not in text
     assert "<script" not in text
@@ -100,9 +106,21 @@ def test_all_words_come_from_the_file() -> None:
     assert body.split() == []
     wanted = set(re.findall(r"\$\{?(\w+)\}?", template)) - {"lang", "rows", "filled"}
     own = {"open", *(f"state-{state}" for state in MachineState)}
-    assert load_texts("en").keys() == wanted | own
+    for texts in load_texts().values():
+        assert texts.keys() == wanted | own
 
 
 def test_the_words_are_plain_texts() -> None:
-    texts = load_texts("en")
-    assert all(text and unescape(text) == text for text in texts.values())
+    for texts in load_texts().values():
+        assert all(text and unescape(text) == text for text in texts.values())
+        assert texts["caller"].count("{caller}") == 1
+
+
+def test_it_speaks_the_languages_of_the_other_pages() -> None:
+    assert load_texts().keys() == read_languages().keys()
+    german = attrs.evolve(ASKED, headers=(("accept-language", "de-AT, en;q=0.5"),))
+    text = page(machine("a", "a"), asked=german)
+    assert '<html lang="de"' in text
+    assert "Angemeldet als alice" in text
+    assert "Konsole öffnen" in text
+    assert '<html lang="en"' in page(machine("a", "a"))

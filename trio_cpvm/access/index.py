@@ -1,6 +1,7 @@
 """The index page: the machines that somebody may open, each with a link to its console. No script in it.
 
-Its words come from ``messages/index-en.json`` alone; a machine's name gets into the page as escaped text only.
+Its words come from ``messages/index/`` alone, a file for each language; a machine's name gets into the page as escaped
+text only.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ from collections.abc import Mapping, Sequence
 from importlib import resources
 from urllib.parse import urlencode
 
-from ..http import Response
+from ..http import Request, Response
+from ..http.language import choose_language
+from ..languages import ENGLISH
 from ..static import PageFiles
 from .machines import Machine, MachineState
 
 CONSOLE_PATH = "/client/console"
-LANGUAGE = "en"
 
 
 class IndexPage:
@@ -32,28 +34,31 @@ class IndexPage:
     def __init__(self, pages: PageFiles) -> None:
         self._pages = pages
         self._template = pages.template("index.html")
-        self._texts = load_texts(LANGUAGE)
+        self._texts = load_texts()
 
-    def response(self, machines: Sequence[Machine], caller: str) -> Response:
+    def response(self, machines: Sequence[Machine], caller: str, request: Request) -> Response:
         """The page.
 
         Args:
             machines: what the caller may open.
             caller: who that is.
+            request: says which language the caller reads.
         """
-        texts = self._texts
+        language = choose_language(request, self._texts, otherwise=ENGLISH)
+        texts = self._texts[language]
         words = {name: html.escape(text) for name, text in texts.items()}
-        words["lang"] = LANGUAGE
+        words["lang"] = language
         words["caller"] = html.escape(texts["caller"].format(caller=caller))
         words["rows"] = "\n".join(_row(machine, texts) for machine in machines)
         words["filled"] = "some" if machines else "none"
         return self._pages.html(self._template.substitute(words))
 
 
-def load_texts(language: str) -> Mapping[str, str]:
-    """The page's words in one language."""
-    path = resources.files("trio_cpvm") / "messages" / f"index-{language}.json"
-    texts: dict[str, str] = json.loads(path.read_text("utf-8"))
+def load_texts() -> Mapping[str, Mapping[str, str]]:
+    """The page's words by language."""
+    texts: dict[str, Mapping[str, str]] = {}
+    for file in (resources.files("trio_cpvm") / "messages" / "index").iterdir():
+        texts[file.name.removesuffix(".json")] = json.loads(file.read_text("utf-8"))
     return texts
 
 

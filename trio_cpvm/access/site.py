@@ -112,12 +112,12 @@ class AccessSite:
                 attempt.answer_name = RESPONSE
             identity = self._identify(request, parameters, await self._callers(), attempt)
             if request.path == INDEX_PATH:
-                response = await self._list(identity)
+                response = await self._list(identity, request)
             else:
                 response = await self._open(request, parameters, identity, attempt, as_json=as_json)
         except ConsoleError as error:
             self._log(attempt, outcome="refused", reason=error.reason.slug, detail=error.detail)
-            return self._refusal(error, attempt, as_json=as_json)
+            return self._refusal(error, attempt, request, as_json=as_json)
         self._log(attempt, outcome="granted")
         return response
 
@@ -154,9 +154,9 @@ class AccessSite:
 
     # -- what
 
-    async def _list(self, identity: Identity) -> Response:
+    async def _list(self, identity: Identity, request: Request) -> Response:
         machines: list[Machine] = [m for m in await self._inventory.machines() if identity.caller.may_open(m)]
-        return self._index.response(machines, identity.caller.name)
+        return self._index.response(machines, identity.caller.name, request)
 
     async def _open(
         self, request: Request, parameters: Parameters, identity: Identity, attempt: _Attempt, *, as_json: bool
@@ -227,11 +227,11 @@ class AccessSite:
 
     # -- answers
 
-    def _refusal(self, error: ConsoleError, attempt: _Attempt, *, as_json: bool) -> Response:
+    def _refusal(self, error: ConsoleError, attempt: _Attempt, request: Request, *, as_json: bool) -> Response:
         if as_json:
             answer = attrs.evolve(error_answer(error, attempt.answer_name), headers=error_response(error).headers)
         else:
-            answer = self._pages.error_page(error)
+            answer = self._pages.error_page(error, request)
         if error.reason is errors.ACCESS_UNAUTHORISED:
             return attrs.evolve(answer, headers=answer.headers + CHALLENGES)
         if attempt.wait_s:
