@@ -11,9 +11,9 @@ import {
   type Press,
   type Table,
   deadKey,
-  keysymOfPress,
   lettersOf,
   readTable,
+  signOf,
 } from "./table";
 
 /** One argument list for noVNC's `RFB.sendKey`. */
@@ -150,8 +150,34 @@ function held(press: Press, altGr: number): Key[] {
   return [...(press.shift ? [SHIFT_KEY] : []), ...(press.altGr ? [{ keysym: altGr, code: "AltRight" }] : [])];
 }
 
+/**
+ * Names keys as QEMU's keymaps (-k) know them. There a key with AltGr is best called by what it gives without: AltGr
+ * is held anyhow, many of the signs on that level are not in the keymaps, and some are there on other keys. Only
+ * where another key gives the same with AltGr, which QEMU would prefer, the sign's own name has to do.
+ */
 function strokeOn(table: Table): (press: Press) => Stroke {
-  return (press) => tap({ keysym: keysymOfPress(press, table), code: press.code }, held(press, ALT_GR));
+  const presses = readTable(table, "other"); // QEMU's keymaps are made of XKB's layouts
+  const keysym = (press: Press): number => {
+    const dead = table.undead === true ? null : deadKey(press);
+    return dead === null ? keysymOf(signOf(press)) : dead.keysym;
+  };
+  const levels = new Map<string, Press>();
+  const withAltGr = new Map<string, string>();
+  for (const press of presses) {
+    levels.set(`${press.code} ${press.shift} ${press.altGr}`, press);
+    if (press.altGr) {
+      withAltGr.set(`${keysym(press)} ${press.shift}`, press.code);
+    }
+  }
+  const nameOf = (press: Press): number => {
+    if (!press.altGr) {
+      return keysym(press);
+    }
+    const plain = levels.get(`${press.code} ${press.shift} false`) ?? levels.get(`${press.code} false false`) ?? press;
+    const elsewhere = withAltGr.get(`${keysym(plain)} ${press.shift}`) ?? press.code;
+    return keysym(elsewhere === press.code ? plain : press);
+  };
+  return (press) => tap({ keysym: nameOf(press), code: press.code }, held(press, ALT_GR));
 }
 
 /** Names keys by what they are on a US keyboard; null for those that it does not have. */

@@ -3,8 +3,6 @@
 // A key is written as the signs it gives, in this order: alone, with Shift, with AltGr, with both. `␀` stands for no
 // sign, and `◌` makes a dead key of the sign that follows it: `◌^°` is a dead circumflex that gives ° with Shift.
 
-import { keysymOf } from "./keysyms";
-
 /** The guest's operating system: Windows, or anything that has its layouts from X.Org (XKB), Linux' console too. */
 export type GuestSystem = "windows" | "other";
 
@@ -142,20 +140,19 @@ export const DEAD_KEYS: Readonly<Record<string, DeadKey>> = {
   "˛": { keysym: 0xfe5c, mark: "\u0328", alone: null, letters: "" },
 };
 
-/** The dead key that a press gives; null where it gives a character. */
-export function deadKey(press: Press): DeadKey | null {
-  return press.gives.startsWith(DEAD) && press.gives !== DEAD ? DEAD_KEYS[press.gives.slice(DEAD.length)]! : null;
+/** The sign that a press gives, be it a character or what a dead key is called by. */
+export function signOf(press: Press): string {
+  return press.gives.replace(/^◌(?=.)/u, "");
 }
 
-/** The keysym by which a host that looks keys up in a keymap of its own knows what is pressed. */
-export function keysymOfPress(press: Press, table: Table): number {
-  const dead = deadKey(press);
-  return dead === null || table.undead === true ? keysymOf(press.gives.replace(DEAD, "")) : dead.keysym;
+/** The dead key that a press gives; null where it gives a character. */
+export function deadKey(press: Press): DeadKey | null {
+  return press.gives.startsWith(DEAD) && press.gives !== DEAD ? DEAD_KEYS[signOf(press)]! : null;
 }
 
 /** The letters that a dead key makes one character with, on a system. */
 export function lettersOf(press: Press, table: Table, system: GuestSystem): string {
-  const sign = press.gives.slice(DEAD.length);
+  const sign = signOf(press);
   const own = system === "windows" ? words(table.windowsComposed).find((word) => word.startsWith(sign)) : undefined;
   return own === undefined ? (deadKey(press)?.letters ?? "") : own.slice(sign.length);
 }

@@ -29,7 +29,7 @@ qQ wW eE rR tT zZ uU iI oO pP ú/ )(
 aA sS dD fF gG hH jJ kK lL ů" §! ◌¨'
 \\| yY xX cC vV bB nN mM ,? .: -_`,
     windows:
-      "+~ ě◌ˇ š◌^ č◌˘ ř◌° ž◌˛ ý` á◌˙ í◌´ é◌˝ =◌¨ ◌´◌¸ q\\ w| e€ ú÷ )× sđ dĐ f[ g] kł lŁ ů$ §ß ◌¨¤ " +
+      "+~ ě◌ˇ š◌^ č◌˘ ř◌° ž◌˛ á◌˙ í◌´ é◌˝ =◌¨ ◌´◌¸ q\\ w| e€ ú÷ )× sđ dĐ f[ g] kł lŁ ů$ §ß ◌¨¤ " +
       "x# c& v@ b{ n} ,< .> -*",
     windowsComposed: "´aeiouyAEIOUY ˇcdenrstzCDENRSTZ ¨aouAOU ^ °uU ¸",
     other:
