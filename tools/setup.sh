@@ -84,6 +84,7 @@ fetch_guest() (
     command -v apt-get >/dev/null || { echo "This needs apt-get. The tests look for them in $parts." >&2; exit 1; }
     [ "$(id -u)" != 0 ] || apt-get update -qq >&2
     kernel=$(apt-cache depends linux-image-cloud-amd64 | sed -n 's/^ *Depends: //p' | head -n 1)
+    [ -n "$kernel" ] || { echo "apt knows no linux-image-cloud-amd64: run  apt-get update  as root." >&2; exit 1; }
     folder=$(mktemp -d)
     trap 'rm -rf "$folder"' EXIT
     chmod 755 "$folder"

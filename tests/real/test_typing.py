@@ -22,10 +22,10 @@ TEXT = r"""@{}\|~ßéñ€ "quoted" 'text' [a] (b) <c> #1 $HOME `x` ^2 50% a&b *
 #: Which characters of the text are not on the layout.
 MISSING = {"us": "ßéñ€", "de": "ñ", "fr": "ñ"}
 
-SIGNS = r"""!"#$%&'()*+,-./:;<=>?@[\]^_`{|}~ §°€µ yYzZ áÁéíóúý àèìòÙ âêîôÛ äëïöÜÿ ãÑõ çÇ åæøß łŁčşı"""
+SIGNS = r"""@{}[]\|~^`'"#$€ zyqm áéâöàñç"""
+MORE_LAYOUTS = ("gb", "be", "ch-de", "it", "es", "br", "se-fi", "pl", "cz", "tr", "jp")
 
-#: The pace of tests that type much, in milliseconds an event; QEMU's own pace, 10 ms, is lowered for them.
-QUICK_MS = 5.0
+#: The pace of tests that type much, in milliseconds an event.
 XVNC_MS = 0.5
 
 
@@ -68,19 +68,14 @@ def test_linux(open_console: OpenConsole, start_linux_guest: StartLinuxGuest) ->
         assert guest.wait_for_typed(1) == f"{without(TEXT, missing)}\n"
 
 
-def test_linux_every_layout(open_console: OpenConsole, start_linux_guest: StartLinuxGuest) -> None:
-    """What is not letters and digits, and what takes dead keys, as far as each layout has it."""
-    guest = start_linux_guest(vnc=[f"key-delay-ms={QUICK_MS - 1:.0f}"])
+def test_linux_on_more_layouts(open_console: OpenConsole, start_linux_guest: StartLinuxGuest) -> None:
+    """Signs, and letters that take dead keys, as far as each layout has them; Xvnc is asked for everything below."""
+    guest = start_linux_guest()
     console = open_console(guest)
-    wrong = {}
-    for name, names in IN_XKB.items():
-        for keymap in names:
-            guest.load(Keymap(*keymap))
-            untypable = console.type(f"{SIGNS}\n", on_layout(name), QUICK_MS)
-            typed = guest.wait_for_typed(1)
-            if typed != f"{without(SIGNS, ''.join(untypable))}\n":
-                wrong[keymap] = typed
-    assert wrong == {}
+    for name in MORE_LAYOUTS:
+        guest.load(Keymap(*IN_XKB[name][0]))
+        untypable = console.type(f"{name} {SIGNS}\n", on_layout(name))
+        assert guest.wait_for_typed(1) == without(f"{name} {SIGNS}\n", "".join(untypable))
 
 
 @pytest.mark.parametrize("name", ["de", "fr"])

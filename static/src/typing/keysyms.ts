@@ -8,6 +8,7 @@ export const RETURN = 0xff0d;
 export const TAB = 0xff09;
 export const SHIFT = 0xffe1; // Shift_L
 export const ALT_GR = 0xfe03; // ISO_Level3_Shift
+export const EURO = 0x20ac; // EuroSign
 export const RIGHT_ALT = 0xffea; // Alt_R
 
 /** The keysyms 0x1a1 to 0x1ff: ISO 8859-2's letters at their places in it. A dot: the same as in Latin-1. */

@@ -5,7 +5,7 @@
 // up in that, and Xvnc finds or makes a key for the keysym.
 
 import { tableOf } from "./layouts";
-import { ALT_GR, RETURN, RIGHT_ALT, SHIFT, TAB, keysymOf } from "./keysyms";
+import { ALT_GR, EURO, RETURN, RIGHT_ALT, SHIFT, TAB, keysymOf } from "./keysyms";
 import {
   type GuestSystem,
   type Press,
@@ -151,31 +151,31 @@ function held(press: Press, altGr: number): Key[] {
 }
 
 /**
- * Names keys as QEMU's keymaps (-k) know them. There a key with AltGr is best called by what it gives without: AltGr
- * is held anyhow, many of the signs on that level are not in the keymaps, and some are there on other keys. Only
- * where another key gives the same with AltGr, which QEMU would prefer, the sign's own name has to do.
+ * Names keys as QEMU's keymaps (-k) know them. Signs beyond Latin-1 are often not in there, or on other keys than
+ * today; with AltGr, which is held anyhow, such a key is called by what it gives without.
  */
 function strokeOn(table: Table): (press: Press) => Stroke {
-  const presses = readTable(table, "other"); // QEMU's keymaps are made of XKB's layouts
-  const keysym = (press: Press): number => {
-    const dead = table.undead === true ? null : deadKey(press);
+  const undead = table.undead === true;
+  const ownName = (press: Press): number => {
+    const dead = undead ? null : deadKey(press);
     return dead === null ? keysymOf(signOf(press)) : dead.keysym;
   };
-  const levels = new Map<string, Press>();
-  const withAltGr = new Map<string, string>();
-  for (const press of presses) {
-    levels.set(`${press.code} ${press.shift} ${press.altGr}`, press);
-    if (press.altGr) {
-      withAltGr.set(`${keysym(press)} ${press.shift}`, press.code);
-    }
-  }
+  const presses = readTable(table, "other"); // the keymaps are made of XKB's layouts
   const nameOf = (press: Press): number => {
-    if (!press.altGr) {
-      return keysym(press);
+    const own = ownName(press);
+    const sure = deadKey(press) === null ? own <= 0xff || own === EURO : !undead;
+    if (!press.altGr || sure) {
+      return own;
     }
-    const plain = levels.get(`${press.code} ${press.shift} false`) ?? levels.get(`${press.code} false false`) ?? press;
-    const elsewhere = withAltGr.get(`${keysym(plain)} ${press.shift}`) ?? press.code;
-    return keysym(elsewhere === press.code ? plain : press);
+    const [plain] = presses.filter(({ code, shift, altGr }) => code === press.code && shift === press.shift && !altGr);
+    if (plain === undefined) {
+      return own;
+    }
+    // of several keys with the same name QEMU takes the one that is so called with AltGr
+    const elsewhere = presses.some(
+      (other) => other.altGr && other.code !== press.code && ownName(other) === ownName(plain),
+    );
+    return elsewhere ? own : ownName(plain);
   };
   return (press) => tap({ keysym: nameOf(press), code: press.code }, held(press, ALT_GR));
 }

@@ -13,7 +13,7 @@ qQ wW eE rR tT zZ uU iI oO pP üÜ +*
 aA sS dD fF gG hH jJ kK lL öÖ äÄ #'
 <> yY xX cC vV bB nN mM ,; .: -_`,
     windows: "2² 3³ 7{ 8[ 9] 0} ß\\ q@ e€ +~ <| mµ",
-    other: "◌^′″ 4¼¤ e€€ +~¯ s␀ ö␀ #’ <| y»› x«‹ ,·× .…÷ -–—",
+    other: "◌^␀ 4¼¤ e€€ +~¯ s␀ ö␀ #’ <| y»› x«‹ ,·× .…÷ -–—",
     latin: true,
     undead: true,
   },
