@@ -12,7 +12,7 @@ from .linux_guest import Keymap, LinuxGuest
 from .processes import wait_for
 from .stock_novnc import StockSite
 from .test_layouts import IN_XKB
-from .typing_page import CHARACTERS, TypingTab, on_layout, typing_site
+from .typist import CHARACTERS, TypingTab, on_layout, typing_site
 from .xvnc import Xvnc
 
 pytestmark = [pytest.mark.real, pytest.mark.browser]
