@@ -14,6 +14,7 @@ const browser = await puppeteer.launch({
   executablePath: firefoxAt,
   headless: true,
   acceptInsecureCerts: true,
+  defaultViewport: null,
   // The permission a user would give.
   extraPrefsFirefox: { "dom.events.testing.asyncClipboard": true },
 });
@@ -24,11 +25,21 @@ const tabs = new Map();
 /** WebDriver has two of these, and Puppeteer takes the number pad's (WebDriver, 17.4.2, "keyboard actions"). */
 const KEYS = { Enter: "\uE006" };
 
+/** Give a page its room. Firefox 140 can do that, but not turn the screen, and Puppeteer asks for both. */
+async function resize(page, width, height) {
+  await page.setViewport({ width, height }).catch((error) => {
+    if (!String(error).includes("setScreenOrientationOverride")) {
+      throw error;
+    }
+  });
+  await page.waitForFunction(`innerWidth === ${width} && innerHeight === ${height}`);
+}
+
 const asked = {
   async start({ tab, width, height }) {
     const context = await browser.createBrowserContext();
     const page = await context.newPage();
-    await page.setViewport({ width, height });
+    await resize(page, width, height);
     const faults = [];
     page.on("pageerror", (error) => faults.push(error.message)); // violations of the CSP are among them
     tabs.set(tab, { context, page, faults });

@@ -26,7 +26,7 @@ Record = Callable[[str, object], None]
 
 def table(visit: str, traffic: Traffic) -> str:
     def line(request: Request) -> str:
-        return f"  {'cache' if request.cached else request.received:>7}  /{request.path}"
+        return f"  {request.received if request.sent else 'cache':>7}  /{request.path}"
 
     head = f"{visit} visit: {len(traffic.sent())} requests, {traffic.received()} bytes"
     return "\n".join([head, *map(line, traffic.all())])

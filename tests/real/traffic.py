@@ -29,12 +29,12 @@ class Request:
     Attributes:
         path: where it went, without the query: that may hold a token.
         received: bytes that came over the network for it.
-        cached: it was answered without the network.
+        sent: it went out; otherwise the cache had the answer.
     """
 
     path: str
     received: int
-    cached: bool
+    sent: bool
 
 
 class Traffic:
@@ -42,14 +42,13 @@ class Traffic:
 
     def __init__(self, page: Page) -> None:
         self._paths: dict[str, str] = {}
+        self._sent: set[str] = set()
         self._received: dict[str, int] = {}
-        self._cached: set[str] = set()
         self._page = page
         self._session = page.context.new_cdp_session(page)
         for event, react in (
             ("requestWillBeSent", self._on_request),
-            ("requestServedFromCache", self._on_cache),
-            ("responseReceived", self._on_response),
+            ("requestWillBeSentExtraInfo", self._on_sent),
             ("loadingFinished", self._on_finished),
             ("loadingFailed", self._on_failed),
             ("webSocketCreated", self._on_websocket),
@@ -64,14 +63,9 @@ class Traffic:
         if not str(request["url"]).startswith(("data:", "blob:")):
             self._paths[str(event["requestId"])] = _path(str(request["url"]))
 
-    def _on_cache(self, event: Event) -> None:
-        self._cached.add(str(event["requestId"]))  # the page had it in memory
-
-    def _on_response(self, event: Event) -> None:
-        response = event["response"]
-        assert isinstance(response, dict)
-        if response.get("fromDiskCache") or response.get("fromPrefetchCache"):
-            self._cached.add(str(event["requestId"]))
+    def _on_sent(self, event: Event) -> None:
+        """The head has gone out. What the cache answers has none, nor what waited for the cache and was given up."""
+        self._sent.add(str(event["requestId"]))
 
     def _on_finished(self, event: Event) -> None:
         self._received[str(event["requestId"])] = int(str(event["encodedDataLength"]))
@@ -80,7 +74,9 @@ class Traffic:
         self._received.setdefault(str(event["requestId"]), 0)
 
     def _on_websocket(self, event: Event) -> None:
-        self._paths[str(event["requestId"])] = _path(str(event["url"]))
+        number = str(event["requestId"])
+        self._paths[number] = _path(str(event["url"]))
+        self._sent.add(number)
 
     def _on_handshake(self, event: Event) -> None:
         response = event["response"]
@@ -100,13 +96,13 @@ class Traffic:
     def all(self) -> list[Request]:
         """All requests so far, in their order."""
         return [
-            Request(path, 0 if number in self._cached else self._received.get(number, 0), number in self._cached)
+            Request(path, self._received.get(number, 0) if number in self._sent else 0, number in self._sent)
             for number, path in self._paths.items()
         ]
 
     def sent(self) -> list[Request]:
         """Those that went over the network."""
-        return [request for request in self.all() if not request.cached]
+        return [request for request in self.all() if request.sent]
 
     def received(self) -> int:
         """Bytes that came over the network for all of them."""

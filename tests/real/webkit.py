@@ -90,6 +90,7 @@ class WebKit:
                     *("-screen", "0", f"{VIEWPORT_WIDTH}x{VIEWPORT_HEIGHT + _ROOM_FOR_BARS}x24"),
                 ],
                 self._folder,
+                env={**os.environ, "HOME": str(self._folder)},  # where Mesa keeps what it has compiled
                 pass_fds=(writing,),
             )
             os.close(writing)

@@ -98,6 +98,7 @@ class Xvnc:
                         *options,
                     ],
                     self._folder,
+                    env={**os.environ, "HOME": str(self._folder)},  # where Mesa keeps what it has compiled
                     pass_fds=(writing,),
                 )
                 os.close(writing)
