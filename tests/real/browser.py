@@ -62,7 +62,7 @@ def chromium(playwright: Playwright, home: Path, *arguments: str) -> Iterator[Br
     browser = playwright.chromium.launch(
         executable_path=program("chromium", PACKAGE),
         args=[*ARGUMENTS, *arguments],
-        env={**os.environ, "HOME": str(home)},
+        env={**os.environ, "HOME": str(home), "XDG_CACHE_HOME": str(home)},
     )
     try:
         yield browser

@@ -56,7 +56,13 @@ class Firefox:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 cwd=folder,
-                env={"PATH": os.environ["PATH"], "HOME": str(folder), "TMPDIR": str(folder), "LC_ALL": "C.UTF-8"},
+                env={
+                    "PATH": os.environ["PATH"],
+                    "HOME": str(folder),
+                    "XDG_CACHE_HOME": str(folder),  # Mesa knows the user's home from elsewhere
+                    "TMPDIR": str(folder),
+                    "LC_ALL": "C.UTF-8",
+                },
             )
         try:
             pid = self._answer(0)

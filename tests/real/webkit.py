@@ -90,7 +90,7 @@ class WebKit:
                     *("-screen", "0", f"{VIEWPORT_WIDTH}x{VIEWPORT_HEIGHT + _ROOM_FOR_BARS}x24"),
                 ],
                 self._folder,
-                env={**os.environ, "HOME": str(self._folder)},  # where Mesa keeps what it has compiled
+                env={**os.environ, "XDG_CACHE_HOME": str(self._folder)},  # for what Mesa compiles
                 pass_fds=(writing,),
             )
             os.close(writing)
@@ -110,6 +110,7 @@ class WebKit:
                 env={
                     "PATH": os.environ["PATH"],
                     "HOME": str(self._folder),
+                    "XDG_CACHE_HOME": str(self._folder),  # Mesa knows the user's home from elsewhere
                     "TMPDIR": str(self._folder),
                     "LC_ALL": "C.UTF-8",
                     "DISPLAY": f":{self.display}",

@@ -98,7 +98,7 @@ class Xvnc:
                         *options,
                     ],
                     self._folder,
-                    env={**os.environ, "HOME": str(self._folder)},  # where Mesa keeps what it has compiled
+                    env={**os.environ, "XDG_CACHE_HOME": str(self._folder)},  # for what Mesa compiles
                     pass_fds=(writing,),
                 )
                 os.close(writing)
