@@ -67,7 +67,7 @@ export class TypePanel implements TouchListener {
     element("#type", HTMLButtonElement).addEventListener("click", () => this.#begin(false));
     this.#typeRest.addEventListener("click", () => this.#begin(true));
     element("#clipboard-text", HTMLTextAreaElement).addEventListener("input", () => this.#warn(null));
-    element("#clipboard", HTMLElement).addEventListener("toggle", () => this.#choose());
+    element("#clipboard", HTMLElement).addEventListener("beforetoggle", () => this.#choose());
     element("#typing-cancel", HTMLButtonElement).addEventListener("click", () => this.cancel());
   }
 

@@ -7,7 +7,8 @@ from playwright.sync_api import Page
 
 from .browser import ConsolePage
 from .conftest import StartDaemon
-from .recorder import CutText, Key, Recorder
+from .processes import wait_for
+from .recorder import CutText, Key, Pointer, Recorder
 
 pytestmark = [pytest.mark.real, pytest.mark.browser]
 
@@ -24,7 +25,9 @@ def page(tab: ConsolePage, recorder: Recorder, start_daemon: StartDaemon) -> Pag
 def open_console(tab: ConsolePage, recorder: Recorder, start_daemon: StartDaemon, query: str = "") -> None:
     tab.open(start_daemon().mint(recorder.host, recorder.port).url + query)
     tab.wait_for_state("connected")
+    wait_for(tab.picture, "the screen is painted")  # with it comes what the host offers
     tab.click()
+    wait_for(lambda: recorder.pointer()[-1:] == [Pointer(0, 100, 100)], "the click has come whole")
     recorder.forget()
 
 
