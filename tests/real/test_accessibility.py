@@ -11,7 +11,8 @@ from .axe import violations
 from .browser import ConsolePage
 from .conftest import StartDaemon, StartQemu
 from .daemon import Daemon
-from .processes import answering_with, free_port
+from .processes import answering_with, free_port, wait_for
+from .recorder import Recorder
 
 pytestmark = [pytest.mark.real, pytest.mark.browser]
 
@@ -40,6 +41,43 @@ def test_connected(start_qemu: StartQemu, daemon: Daemon, tab: ConsolePage, pass
     tab.open(daemon.mint(qemu.host, qemu.port, password=password, options=["--name", "web-01"]).url)
     tab.wait_for_state("connected")
     assert_accessible(tab)
+
+
+@pytest.mark.parametrize("panel", ["keys", "clipboard", "view"])
+def test_a_panel(daemon: Daemon, recorder: Recorder, tab: ConsolePage, panel: str) -> None:
+    tab.open(daemon.mint(recorder.host, recorder.port).url)
+    tab.wait_for_state("connected")
+    tab.page.click(f"#{panel}-button")
+    tab.page.wait_for_selector(f"#{panel}", state="visible")
+    assert_accessible(tab)
+
+
+def test_notices(start_daemon: StartDaemon, tab: ConsolePage) -> None:
+    """What cannot be typed, the progress of what can, and the end that is near."""
+    with Recorder(extended_keys=True) as recorder:
+        daemon = start_daemon(session={"lifetime_s": 30})
+        tab.open(daemon.mint(recorder.host, recorder.port).url)
+        tab.wait_for_state("connected")
+        wait_for(tab.picture, "the screen is painted")
+        tab.page.click("#clipboard-button")
+        tab.page.fill("#clipboard-text", "€" + "a" * 5000)
+        tab.page.click("#type")
+        tab.page.wait_for_selector("#untypable", state="visible")
+        assert_accessible(tab)
+        tab.page.click("#type-rest")
+        tab.page.wait_for_selector("#typing", state="visible")
+        tab.page.wait_for_selector("#ending", state="visible")
+        assert_accessible(tab)
+
+
+def test_an_end_with_a_countdown(daemon: Daemon, tab: ConsolePage) -> None:
+    tab.open(daemon.mint("127.0.0.1", free_port(), options=["--reusable"]).url)
+    for _ in range(4):  # each countdown is longer than the one before; the fifth leaves time to look
+        tab.page.wait_for_selector("#again", state="visible")
+        tab.page.click("#retry")
+    tab.page.wait_for_selector("#again", state="visible")
+    assert_accessible(tab)
+    assert tab.page.locator("#again").is_visible()
 
 
 def test_connecting(start_daemon: StartDaemon, tab: ConsolePage) -> None:

@@ -8,7 +8,7 @@ from .browser import ConsolePage
 from .browsers import SCREEN
 from .conftest import StartDaemon, StartQemu
 from .processes import wait_for
-from .recorder import HEIGHT, WIDTH, Pointer, Recorder
+from .recorder import HEIGHT, WIDTH, Key, Pointer, Recorder
 from .touch import Point, Touch
 
 pytestmark = [pytest.mark.real, pytest.mark.browser]
@@ -113,3 +113,52 @@ def test_two_fingers_turn_the_wheel(phone: ConsolePage, recorder: Recorder) -> N
     wait_for_click(recorder, WHEEL_UP)
     wait_until_released(recorder)
     assert {event.buttons for event in recorder.clicks()} == {WHEEL_UP}
+
+
+def pressed(*keysyms: int) -> list[Key]:
+    """Each pressed and let go of."""
+    return [Key(keysym, down) for keysym in keysyms for down in (True, False)]
+
+
+def test_the_phone_s_own_keyboard(phone: ConsolePage, recorder: Recorder) -> None:
+    """What an input method does to a text field arrives as keys: letters, whole words put in place of others, Enter."""
+    page = phone.page
+    page.tap("#touch-keyboard")
+    assert page.get_attribute("#touch-keyboard", "aria-pressed") == "true"
+    page.keyboard.insert_text("h")
+    page.keyboard.insert_text("é")
+    page.keyboard.press("Backspace")
+    page.keyboard.press("Enter")
+    composing = page.context.new_cdp_session(page)
+    for word in ("w", "wo", "wol"):
+        composing.send(
+            "Input.imeSetComposition", {"text": word, "selectionStart": len(word), "selectionEnd": len(word)}
+        )
+    composing.send("Input.insertText", {"text": "word "})
+    backspace, enter = 0xFF08, 0xFF0D
+    recorder.wait_for_keys(
+        pressed(ord("h"), ord("é"), backspace, enter) + pressed(*b"wol") + pressed(backspace) + pressed(*b"rd ")
+    )
+    page.tap("#touch-keyboard")
+    assert page.get_attribute("#touch-keyboard", "aria-pressed") == "false"
+
+
+def test_a_held_modifier_and_the_phone_s_keyboard(phone: ConsolePage, recorder: Recorder) -> None:
+    page = phone.page
+    page.tap("#keys-button")
+    page.tap("#modifiers >> text=Ctrl")
+    page.tap("#keys >> [popovertargetaction=hide]")
+    page.tap("#touch-keyboard")
+    page.keyboard.insert_text("c")
+    recorder.wait_for_keys([Key(0xFFE3, True), *pressed(ord("c"))])
+
+
+@pytest.mark.parametrize("panel", ["keys", "clipboard", "view"])
+def test_the_panels_fit(phone: ConsolePage, panel: str) -> None:
+    phone.page.tap(f"#{panel}-button")
+    phone.page.wait_for_selector(f"#{panel}", state="visible")
+    assert phone.evaluate("document.documentElement.scrollWidth") == 390
+    assert phone.evaluate(_OUTSIDE) == []
+    assert (
+        phone.evaluate(f"(found => found.scrollWidth <= found.clientWidth)(document.querySelector('#{panel}'))") is True
+    )
