@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 PAGE   := $(shell find static/src static/build.mjs static/package.json static/package-lock.json trio_cpvm/messages -type f)
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help demo test format lint types layers unit real page dist clean
+.PHONY: help demo test format lint types layers unit real page screenshots dist clean
 
 help:
 	@echo "make demo     start an embedded VNC server and the proxy, print the URL to open"
@@ -14,6 +14,7 @@ help:
 	@echo "make unit     the tests that need no other programs"
 	@echo "make real     the tests against QEMU, Xvnc and real browsers"
 	@echo "make page     build the console page"
+	@echo "make screenshots  take the pictures of the documentation anew"
 	@echo "make dist     build wheel and source distribution into dist/"
 	@echo "make clean    remove everything that was built"
 
@@ -61,6 +62,9 @@ real: $(VENV)/.installed-tests
 	$(PYTEST) -n 2 -m "real or browser"
 
 page: $(VENV)/.installed
+
+screenshots: $(VENV)/.installed-tests
+	$(BIN)/python tools/screenshots.py
 
 dist: $(VENV)/.installed-tests
 	$(BIN)/python -m hatchling build

@@ -6,6 +6,7 @@ import type RFB from "@novnc/novnc";
 import type { ClipboardPanel } from "./clipboard";
 import type { Hands, Translate } from "./hands";
 import type { KeyPanel } from "./keys";
+import { layoutName } from "./layout-names";
 import type { Link } from "./link";
 import type { News } from "./notices";
 import { takesPlaces } from "./novnc-inside";
@@ -54,8 +55,8 @@ export class TypePanel implements TouchListener {
   constructor(around: Surroundings) {
     this.#around = around;
     this.#layout.add(new Option(t("layout-characters"), CHARACTERS));
-    for (const { id, name } of LAYOUTS) {
-      this.#layout.add(new Option(name, id));
+    for (const layout of LAYOUTS) {
+      this.#layout.add(new Option(layoutName(layout), layout.id));
     }
     this.#layout.addEventListener("change", () => {
       this.#chosen = true;
