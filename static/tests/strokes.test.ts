@@ -40,6 +40,11 @@ test("signs that QEMU's keymaps may not have are called by what their key gives 
   );
 });
 
+test("Turkish I is not called I, which QEMU would take for a shifted i", () => {
+  equal(events(planTyping("I", on("tr"))), "+ShiftLeft:ffe1 +KeyI:2b9 -KeyI:2b9 -ShiftLeft:ffe1");
+  equal(events(planTyping("iı", on("tr"))), "+Quote:69 -Quote:69 +KeyI:2b9 -KeyI:2b9");
+});
+
 test("dead keys", () => {
   equal(events(planTyping("ê", on("be"))), "+BracketLeft:fe52 -BracketLeft:fe52 +KeyE:65 -KeyE:65");
   // QEMU's keymaps of French and German know them as ordinary keys

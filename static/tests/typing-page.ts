@@ -28,13 +28,9 @@ globalThis.typeText = async (text, way, eventMs) => {
 };
 
 globalThis.typable = (id, system) => {
-  const way: Way = { kind: "layout", id, system };
   const plane = Array.from({ length: 0xd800 - 0x21 }, (_, at) => String.fromCharCode(0x21 + at));
   // what stands for another character (NFC, spaces) is typed as that
-  return plane.filter(
-    (character) =>
-      character.normalize("NFC") === character &&
-      !/\s/.test(character) &&
-      planTyping(character, way).untypable.length === 0,
-  );
+  const itself = plane.filter((character) => character.normalize("NFC") === character && !/\s/.test(character));
+  const untypable = new Set(planTyping(itself.join("\n"), { kind: "layout", id, system }).untypable);
+  return itself.filter((character) => !untypable.has(character));
 };

@@ -151,31 +151,29 @@ function held(press: Press, altGr: number): Key[] {
 }
 
 /**
- * Names keys as QEMU's keymaps (-k) know them. Signs beyond Latin-1 are often not in there, or on other keys than
- * today; with AltGr, which is held anyhow, such a key is called by what it gives without.
+ * Names keys as QEMU's keymaps (-k) know them. With AltGr, which is held anyhow, dead keys and signs beyond Latin-1
+ * are often not in there, or on other keys than today: such a key is called by what it gives without. So is one that
+ * gives a letter which QEMU, not minding the case of A to Z, would look for on another key (Turkish I).
  */
 function strokeOn(table: Table): (press: Press) => Stroke {
-  const undead = table.undead === true;
   const ownName = (press: Press): number => {
-    const dead = undead ? null : deadKey(press);
+    const dead = table.undead === true ? null : deadKey(press);
     return dead === null ? keysymOf(signOf(press)) : dead.keysym;
   };
   const presses = readTable(table, "other"); // the keymaps are made of XKB's layouts
+  const isElsewhere = (press: Press, name: number, altGr: boolean): boolean =>
+    presses.some((other) => other.altGr === altGr && other.code !== press.code && ownName(other) === name);
+
   const nameOf = (press: Press): number => {
     const own = ownName(press);
-    const sure = deadKey(press) === null ? own <= 0xff || own === EURO : !undead;
-    if (!press.altGr || sure) {
+    const known = deadKey(press) === null && (own <= 0xff || own === EURO);
+    if (press.altGr ? known : !(/^[A-Z]$/.test(press.gives) && isElsewhere(press, own + 0x20, false))) {
       return own;
     }
-    const [plain] = presses.filter(({ code, shift, altGr }) => code === press.code && shift === press.shift && !altGr);
-    if (plain === undefined) {
-      return own;
-    }
+    const shift = press.altGr && press.shift;
+    const plain = presses.find((other) => other.code === press.code && !other.altGr && other.shift === shift);
     // of several keys with the same name QEMU takes the one that is so called with AltGr
-    const elsewhere = presses.some(
-      (other) => other.altGr && other.code !== press.code && ownName(other) === ownName(plain),
-    );
-    return elsewhere ? own : ownName(plain);
+    return plain === undefined || isElsewhere(press, ownName(plain), true) ? own : ownName(plain);
   };
   return (press) => tap({ keysym: nameOf(press), code: press.code }, held(press, ALT_GR));
 }

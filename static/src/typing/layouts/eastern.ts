@@ -50,7 +50,7 @@ aA sS dD fF gG hH jJ kK lL éÉ áÁ űŰ
       "í< y> x# c& v@ b{ n} ,; -*",
     windowsComposed: "´yY ˇcdenrstzCDENRSTZ ¨aA ^ ¸",
     other:
-      "1~◌~ 2␀ˇ 3^◌^ 4␀˘ 5␀° 6␀˛ 7`◌` 8␀˙ 9◌´´ ö␀˝ ü◌¨¨ ó◌¸¸ q\\Ω w|§ eÄ z–¥ u€↑ i␀ o„Ø p”Þ ő÷ ú× aä sđ dĐÐ f[ª " +
+      "1~◌~ 2␀ˇ 3^◌^ 4␀˘ 5␀° 6␀˛ 7`◌` 8␀˙ 9◌´ ö␀˝ ü◌¨ ó◌¸¸ q\\Ω w|§ eÄ z–¥ u€↑ i␀ o„Ø p”Þ ő÷ ú× aä sđ dĐÐ f[ª " +
       "g]Ŋ j␀ kł& lŁ é$¢ áß ű¤ í< y> x# c&© v@‚ b{‘ n}’ m<º ,;× .>÷ -*",
     latin: true,
   },
@@ -66,7 +66,7 @@ aA sS dD fF gG hH jJ kK lL şŞ iİ ,;
     windows: '"< 1> 2£ 3# 4$ 5½ 7{ 8[ 9] 0} *\\ -| q@ e€ ğ◌¨ ü◌~ aæÆ sß ş◌´ ,◌` <|',
     windowsComposed: "´aeiouAEIOU ¨aeiouAEIOU",
     other:
-      "\"<° 1>¡ 2£² 3#³ 4$¼ 6¾ 7{ 8[ -| e€ t₺ uûÛ ıîÎ oôÔ p␀ ü~ aâÂ d␀ fª g␀ h␀ k␀ l␀ ş´◌´ i' ,`◌` ö×",
+      "\"<° 1>¡ 2£² 3#³ 4$¼ 6¾ 7{ 8[ -| e€ t₺ s␀ uûÛ ıîÎ oôÔ p␀ ü~ aâÂ d␀ fª g␀ h␀ k␀ l␀ ş␀◌´ i' ,`◌` ö×",
     latin: true,
   },
   {

@@ -49,7 +49,7 @@ qQ wW eE rR tT yY uU iI oO pP ◌´◌\` [{
 aA sS dD fF gG hH jJ kK lL çÇ ◌~◌^ ]}
 \\| zZ xX cC vV bB nN mM ,< .> ;: /?`,
     windows: "1¹ 2² 3³ 4£ 5¢ 6¬ =§ q/ w? e° [ª ]º c₢",
-    other: "2²½ 3³¾ 4£¼ 5¢⅜ 6¬¨ =§ q/ w? e° r® ◌´´` [ª ◌~~^ ]º \\␀ c© mµ /°¿",
+    other: "2²½ 3³¾ 4£¼ 5¢⅜ 6¬ =§ q/ w? e° r® ◌´␀` [ª ◌~~^ ]º \\␀ c© mµ /°¿",
     latin: true,
   },
 ];
