@@ -33,7 +33,7 @@ aA sS dD fF gG hH jJ kK lL ů" §! ◌¨'
       "x# c& v@ b{ n} ,< .> -*",
     windowsComposed: "´aeiouyAEIOUY ˇcdenrstzCDENRSTZ ¨aouAOU ^ °uU ¸",
     other:
-      ";`~ +!◌~ ě@ š#◌^ č$ ř% ž^ ý&◌` á* í{◌´ é} =\\◌¨ ◌´␀◌¸ q\\Ω w|§ e€ ú[÷ )]× a~Æ sđ dĐÐ f[ª g]Ŋ h`Ħ j' " +
+      ";`~ +!◌~ ě@ š#◌^ č$ ř% ž^ ý&◌` á* í{◌´ é} =\\◌¨ ◌´␀ q\\Ω w|§ e€ ú[÷ )]× a~Æ sđ dĐÐ f[ª g]Ŋ h`Ħ j' " +
       "kł& lŁ ů$ §'ß ◌¨\\| \\/¦ y° x#> c&© v@‚ b{‘ n}’ m^º ,<× .>÷ -*",
     latin: true,
   },
