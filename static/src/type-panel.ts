@@ -55,8 +55,9 @@ export class TypePanel implements TouchListener {
   constructor(around: Surroundings) {
     this.#around = around;
     this.#layout.add(new Option(t("layout-characters"), CHARACTERS));
-    for (const layout of LAYOUTS) {
-      this.#layout.add(new Option(layoutName(layout), layout.id));
+    const layouts = LAYOUTS.map((layout) => new Option(layoutName(layout), layout.id));
+    for (const layout of layouts.sort((one, other) => one.text.localeCompare(other.text))) {
+      this.#layout.add(layout);
     }
     this.#layout.addEventListener("change", () => {
       this.#chosen = true;
