@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import json
 
 import pytest
 
+from .browser import ConsolePage
 from .browsers import AnyTab
-from .conftest import StartDaemon, StartLinuxGuest, StartXvnc
+from .conftest import StartDaemon, StartLinuxGuest, StartQemu, StartXvnc
 from .linux_guest import Keymap
+from .pictures import difference, from_png
 from .processes import wait_for
 
 pytestmark = [pytest.mark.real, pytest.mark.browser]
@@ -87,3 +90,68 @@ def test_the_clipboard_both_ways(start_xvnc: StartXvnc, start_daemon: StartDaemo
     any_tab.click_on("#clipboard-send")
     xvnc.wait_for_clipboard("from here: Grüße, вторая строка\n2")
     assert list(any_tab.faults) == []
+
+
+#: Keeps what the page would save instead of saving it: the three browsers save files in ways of their own.
+_KEEP_SAVED = """
+void (globalThis.saved = null,
+URL.createObjectURL = (blob) => {
+  const reader = new FileReader();
+  reader.onload = () => (globalThis.saved = reader.result);
+  reader.readAsDataURL(blob);
+  return "#";
+},
+HTMLAnchorElement.prototype.click = () => undefined)
+"""
+
+
+def test_the_screenshot(start_qemu: StartQemu, start_daemon: StartDaemon, any_tab: AnyTab, password: str) -> None:
+    qemu = start_qemu(password=password)
+    daemon = start_daemon()
+    any_tab.open(daemon.mint(qemu.host, qemu.port, password=password).url)
+    any_tab.wait_for_state("connected")
+    any_tab.wait_for_picture(qemu.screendump)
+    any_tab.evaluate(_KEEP_SAVED)
+    any_tab.click_on("#screenshot")
+    saved = str(wait_for(lambda: any_tab.evaluate("globalThis.saved"), "the screenshot is saved"))
+    kind, _, data = saved.partition(",")
+    assert kind == "data:image/png;base64"
+    assert difference(from_png(base64.b64decode(data)), qemu.screendump()) == ""
+    assert list(any_tab.faults) == []
+
+
+#: What a browser says of keys on a German keyboard: the character, the place.
+GERMAN_KEYS = [
+    ("z", "KeyY"),
+    ("y", "KeyZ"),
+    ("ö", "Semicolon"),
+    ("ß", "Minus"),
+    ("#", "Backslash"),
+    ("<", "IntlBackslash"),
+]
+
+
+def test_hands_on_a_german_keyboard(
+    start_linux_guest: StartLinuxGuest, start_daemon: StartDaemon, tab: ConsolePage
+) -> None:
+    """The places of the keys reach the guest, so its own layout decides; with AltGr held as well."""
+    guest = start_linux_guest(keymap=Keymap("de"))
+    tab.open(start_daemon().mint(guest.host, guest.port).url)
+    tab.wait_for_state("connected")
+    wait_for(tab.picture, "the screen is painted")
+    tab.click()
+    devtools = tab.page.context.new_cdp_session(tab.page)
+
+    def key(kind: str, character: str, code: str) -> None:
+        devtools.send("Input.dispatchKeyEvent", {"type": kind, "key": character, "code": code})
+
+    for character, code in GERMAN_KEYS:
+        key("keyDown", character, code)
+        key("keyUp", character, code)
+    key("keyDown", "AltGraph", "AltRight")
+    for character, code in (("@", "KeyQ"), ("{", "Digit7"), ("\\", "Minus")):
+        key("keyDown", character, code)
+        key("keyUp", character, code)
+    key("keyUp", "AltGraph", "AltRight")
+    tab.press("Enter")
+    assert guest.wait_for_typed(1) == "zyöß#<@{\\\n"
