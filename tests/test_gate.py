@@ -14,6 +14,7 @@ from trio_cpvm.gate import Gate, normal_address, same_address
 from trio_cpvm.http import Request
 from trio_cpvm.models import ConsoleTarget, Secret
 from trio_cpvm.token import TokenKey, TokenReader, mint_token
+from trio_cpvm.token.again import SecondChances
 
 CLIENT = "192.0.2.9"
 EXTRA = "a b+c/ä=%41"
@@ -132,27 +133,27 @@ def test_looking_uses_nothing_up_and_using_does_it_once() -> None:
     g = gate()
     for _ in range(3):
         target = g.look(asking(), CLIENT)
-    g.use_up(target)
+    g.use_up(target, CLIENT)
     assert refusal(g, asking()) is errors.TOKEN_USED
     with pytest.raises(ConsoleError) as caught:
-        g.use_up(target)
+        g.use_up(target, CLIENT)
     assert caught.value.reason is errors.TOKEN_USED
 
 
 def test_of_two_that_have_both_looked_one_gets_in() -> None:
     g = gate()
     first, second = g.look(asking(), CLIENT), g.look(asking(), CLIENT)
-    g.use_up(first)
+    g.use_up(first, CLIENT)
     with pytest.raises(ConsoleError) as caught:
-        g.use_up(second)
+        g.use_up(second, CLIENT)
     assert caught.value.reason is errors.TOKEN_USED
 
 
 def test_tokens_are_used_up_one_by_one() -> None:
     g = gate()
-    g.use_up(g.look(asking(), CLIENT))
+    g.use_up(g.look(asking(), CLIENT), CLIENT)
     other = asking(attrs.evolve(TARGET, session_uuid="uuid-2"))
-    g.use_up(g.look(other, CLIENT))
+    g.use_up(g.look(other, CLIENT), CLIENT)
     assert refusal(g, other) is errors.TOKEN_USED
 
 
@@ -160,31 +161,104 @@ def test_tokens_are_used_up_one_by_one() -> None:
 def test_tokens_that_may_be_used_again(single_use: bool, session_uuid: str) -> None:
     g = gate(single_use=single_use)
     for _ in range(3):
-        g.use_up(g.look(asking(attrs.evolve(TARGET, session_uuid=session_uuid)), CLIENT))
+        g.use_up(g.look(asking(attrs.evolve(TARGET, session_uuid=session_uuid)), CLIENT), CLIENT)
 
 
 def test_a_used_token_stays_used_until_it_has_expired() -> None:
     assert TARGET.not_after is not None
     moment = [NOW]
     g = Gate(tokens=TokenReader(keys=(KEY,), clock_skew_s=5), now=lambda: moment[0])
-    g.use_up(g.look(asking(), CLIENT))
+    g.use_up(g.look(asking(), CLIENT), CLIENT)
     for now, reason in [
         (TARGET.not_after, errors.TOKEN_USED),
         (TARGET.not_after + 5, errors.TOKEN_USED),
         (TARGET.not_after + 6, errors.TOKEN_EXPIRED),
     ]:
         moment[0] = now
-        g.use_up(attrs.evolve(TARGET, session_uuid=str(now)))  # where used ones are forgotten
+        g.use_up(attrs.evolve(TARGET, session_uuid=str(now)), CLIENT)  # where used ones are forgotten
         assert refusal(g, asking()) is reason
 
 
 def test_the_first_fault_counts_in_the_order_of_the_checks() -> None:
     g = gate(check_source_ip=True)
     good = attrs.evolve(TARGET, source_ip=CLIENT, extra_token=Secret("e"))
-    g.use_up(good)
+    g.use_up(good, CLIENT)
     used = asking(good, "&extra=e")
     assert refusal(g, used) is errors.TOKEN_USED
     assert refusal(g, asking(good, "&extra=x")) is errors.EXTRA_TOKEN_MISMATCH
     assert refusal(g, asking(good, "&extra=x"), "192.0.2.1") is errors.SOURCE_IP_MISMATCH
     expired = attrs.evolve(good, not_after=NOW - 60)
     assert refusal(g, asking(expired, "&extra=x"), "192.0.2.1") is errors.TOKEN_EXPIRED
+
+
+# -- a console whose connection broke ----------------------------------------------------------------------------------
+
+
+@attrs.define
+class Clock:
+    """The time of day, as the test wants it."""
+
+    now: float = NOW
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def opened_gate(clock: Clock, *, window_s: float = 60) -> Gate:
+    """A gate whose one token has its console open, in session "one"."""
+    g = Gate(tokens=TokenReader(keys=(KEY,), clock_skew_s=5), reconnect_window_s=window_s, now=clock)
+    g.use_up(g.look(asking(), CLIENT), CLIENT)
+    g.opened(TARGET, "one", CLIENT)
+    return g
+
+
+def test_a_broken_console_is_there_again_for_a_while_for_its_own_address() -> None:
+    clock = Clock()
+    g = opened_gate(clock)
+    g.ended(TARGET, "one", broken=True)
+    assert refusal(g, asking(), "192.0.2.10") is errors.TOKEN_USED
+    clock.now += 60
+    assert g.look(asking(), CLIENT) == TARGET
+    assert g.look(asking(), f"::ffff:{CLIENT}") == TARGET
+    assert g.may_resume(TARGET, CLIENT)
+    clock.now += 0.5
+    assert refusal(g, asking()) is errors.TOKEN_USED
+    assert not g.may_resume(TARGET, CLIENT)
+
+
+def test_that_holds_past_the_token_s_end() -> None:
+    clock = Clock()
+    g = opened_gate(clock)
+    clock.now += 3600
+    g.ended(TARGET, "one", broken=True)
+    assert g.look(asking(), CLIENT) == TARGET
+    g.use_up(TARGET, CLIENT)
+    assert refusal(g, asking(), "192.0.2.10") is errors.TOKEN_EXPIRED
+    clock.now += 61
+    assert refusal(g, asking()) is errors.TOKEN_EXPIRED
+
+
+def test_each_break_gives_one_more_chance_and_a_proper_end_none() -> None:
+    clock = Clock()
+    g = opened_gate(clock)
+    g.ended(TARGET, "one", broken=True)
+    g.use_up(g.look(asking(), CLIENT), CLIENT)
+    g.opened(TARGET, "two", CLIENT)
+    g.ended(TARGET, "one", broken=False)  # somebody else's news by now
+    assert g.look(asking(), CLIENT) == TARGET  # the browser may know of a break before the proxy does
+    g.ended(TARGET, "two", broken=False)
+    assert refusal(g, asking()) is errors.TOKEN_USED
+
+
+def test_without_a_window_there_is_no_second_chance() -> None:
+    g = opened_gate(Clock(), window_s=0)
+    g.ended(TARGET, "one", broken=True)
+    assert refusal(g, asking()) is errors.TOKEN_USED
+
+
+def test_chances_are_bounded_and_the_oldest_go_first() -> None:
+    chances = SecondChances(capacity=2)
+    for number in range(3):
+        chances.opened(str(number), "s", CLIENT)
+    assert len(chances) == 2
+    assert [chances.has(str(number), CLIENT, now=NOW) for number in range(3)] == [False, True, True]

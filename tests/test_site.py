@@ -264,7 +264,7 @@ def draining(site: PublicSite) -> Iterator[None]:
 
 @contextlib.contextmanager
 def used(site: PublicSite) -> Iterator[None]:
-    site.gate.use_up(TARGET)
+    site.gate.use_up(TARGET, "127.0.0.1")
     yield
 
 

@@ -18,6 +18,7 @@ from .errors import ConsoleError
 from .http import Request
 from .models import ConsoleTarget
 from .token import TokenReader
+from .token.again import SecondChances
 from .token.used import UsedTokens
 
 
@@ -29,14 +30,18 @@ class Gate:
         tokens: opens tokens.
         check_source_ip: the browser's address must be the token's ``sourceIP``.
         single_use: tokens with a ``sessionUuid`` open one console.
+        reconnect_window_s: for so long after its connection broke, the same address may have that console again; 0: not
+            at all.
         now: the time of day, in seconds since the epoch.
     """
 
     tokens: TokenReader
     check_source_ip: bool = False
     single_use: bool = True
+    reconnect_window_s: float = 0.0
     now: Callable[[], float] = time.time
     _used: UsedTokens = attrs.field(factory=UsedTokens, init=False)
+    _again: SecondChances = attrs.field(factory=SecondChances, init=False)
 
     def look(self, request: Request, client: str) -> ConsoleTarget:
         """Check a request without using up its token.
@@ -48,7 +53,11 @@ class Gate:
         Raises:
             ConsoleError: why not.
         """
-        target = self.tokens.read(request.raw_parameter("token"), now=self.now())
+
+        def again(target: ConsoleTarget) -> bool:
+            return self.may_resume(target, client)
+
+        target = self.tokens.read(request.raw_parameter("token"), now=self.now(), may_be_late=again)
         if target.view_only:
             raise ConsoleError(
                 errors.TOKEN_INVALID, "viewOnly: this version cannot enforce that, so it opens no console"
@@ -57,7 +66,7 @@ class Gate:
             raise ConsoleError(errors.SOURCE_IP_MISMATCH, f"the token is for {target.source_ip or 'no address'}")
         if target.extra_token is not None and not _same_extra(target.extra_token.reveal(), request):
             raise ConsoleError(errors.EXTRA_TOKEN_MISMATCH)
-        if not self.reusable(target) and self._used.seen(target.session_uuid):
+        if not self.reusable(target) and self._used.seen(target.session_uuid) and not again(target):
             raise ConsoleError(errors.TOKEN_USED)
         return target
 
@@ -65,17 +74,33 @@ class Gate:
         """Whether its token may open more than one console."""
         return not (self.single_use and target.session_uuid)
 
-    def use_up(self, target: ConsoleTarget) -> None:
+    def use_up(self, target: ConsoleTarget, client: str) -> None:
         """Use up a token that ``look`` has let pass; nothing may be awaited in between.
 
         Raises:
             ConsoleError: ``token-used``.
         """
-        if self.reusable(target):
+        if self.reusable(target) or self.may_resume(target, client):
             return
         until = None if target.not_after is None else target.not_after + self.tokens.clock_skew_s
         if not self._used.use(target.session_uuid, until=until, now=self.now()):
             raise ConsoleError(errors.TOKEN_USED)
+
+    def opened(self, target: ConsoleTarget, session_id: str, client: str) -> None:
+        """That session has the token's console."""
+        if self.reconnect_window_s > 0 and not self.reusable(target):
+            self._again.opened(target.session_uuid, session_id, _one_spelling(client))
+
+    def ended(self, target: ConsoleTarget, session_id: str, *, broken: bool) -> None:
+        """It is over; ``broken`` where nobody meant that."""
+        until = self.now() + self.reconnect_window_s if broken else None
+        self._again.ended(target.session_uuid, session_id, until=until)
+
+    def may_resume(self, target: ConsoleTarget, client: str) -> bool:
+        """Whether its token is used, and this address may have its console again."""
+        if self.reusable(target):
+            return False
+        return self._again.has(target.session_uuid, _one_spelling(client), now=self.now())
 
 
 def same_address(one: str, other: str) -> bool:
@@ -95,6 +120,14 @@ def normal_address(text: str) -> str:
     address = ipaddress.ip_address(text)
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return str(mapped or address)
+
+
+def _one_spelling(client: str) -> str:
+    """Likewise, for a client that may be no IP address (a unix socket)."""
+    try:
+        return normal_address(client)
+    except ValueError:
+        return client
 
 
 def _same_extra(expected: str, request: Request) -> bool:

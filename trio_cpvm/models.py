@@ -131,6 +131,7 @@ class SessionEnd:
         bytes_up: payload bytes relayed from browser to host.
         bytes_down: payload bytes relayed from host to browser.
         duration_s: seconds from the accepted WebSocket to the end.
+        broken: nobody meant it to end: a connection was lost, say.
     """
 
     reason: Reason
@@ -138,6 +139,7 @@ class SessionEnd:
     bytes_up: int = 0
     bytes_down: int = 0
     duration_s: float = 0.0
+    broken: bool = False
 
 
 def format_address(host: str, port: int) -> str:

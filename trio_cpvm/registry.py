@@ -43,8 +43,13 @@ class SessionRegistry:
         """The running session of that id."""
         return self._sessions.get(session_id)
 
-    def check_room(self, client: str, target: ConsoleTarget) -> None:
+    def check_room(self, client: str, target: ConsoleTarget, *, resumes: bool = False) -> None:
         """Whether another session of this client and machine may start. Viewers it would replace make room for it.
+
+        Args:
+            client: the browser's address.
+            target: what it would open.
+            resumes: it would go on with the console of an earlier session.
 
         Raises:
             ConsoleError: ``draining`` or ``too-many-sessions``.
@@ -52,21 +57,21 @@ class SessionRegistry:
         if self.draining:
             raise ConsoleError(errors.DRAINING)
         limits = self._config
-        replaced = self._replaced_by(target)
+        replaced = self._replaced_by(target, resumes=resumes)
         if len(self) - len(replaced) >= limits.max_sessions:
             raise ConsoleError(errors.TOO_MANY_SESSIONS, f"session.max_sessions = {limits.max_sessions}")
         of_client = self._per_client[client] - sum(session.client == client for session in replaced)
         if 0 < limits.max_sessions_per_client <= of_client:
             detail = f"session.max_sessions_per_client = {limits.max_sessions_per_client}"
             raise ConsoleError(errors.TOO_MANY_SESSIONS, detail)
-        if limits.second_viewer == "refuse" and self._viewers.get(target.viewer_key):
+        if limits.second_viewer == "refuse" and len(self._viewers.get(target.viewer_key, ())) > len(replaced):
             raise ConsoleError(errors.TOO_MANY_SESSIONS, "the machine has a viewer; session.second_viewer = refuse")
 
     @contextmanager
     def running(self, session: Session) -> Iterator[None]:
         """The session counts within the block; viewers it replaces are told at once."""
         key = session.target.viewer_key
-        for other in self._replaced_by(session.target):
+        for other in self._replaced_by(session.target, resumes=session.resumes):
             other.end(errors.REPLACED, f"by session {session.id} from {session.client}")
         viewers = self._viewers.setdefault(key, [])
         viewers.append(session)
@@ -96,10 +101,12 @@ class SessionRegistry:
         while self._sessions:
             await self._changed.wait()
 
-    def _replaced_by(self, target: ConsoleTarget) -> list[Session]:
+    def _replaced_by(self, target: ConsoleTarget, *, resumes: bool) -> list[Session]:
         """The viewers that have to go for a new one of that machine."""
-        if self._config.second_viewer != "replace" or target.needs_new_viewer:
-            return []
-        viewers = self._viewers.get(target.viewer_key, ())
         # Those that are saying goodbye already make no room a second time.
-        return [viewer for viewer in viewers if not viewer.target.needs_new_viewer and not viewer.ending]
+        viewers = [viewer for viewer in self._viewers.get(target.viewer_key, ()) if not viewer.ending]
+        if self._config.second_viewer == "replace" and not target.needs_new_viewer:
+            return [viewer for viewer in viewers if not viewer.target.needs_new_viewer]
+        if resumes:
+            return [viewer for viewer in viewers if viewer.target.session_uuid == target.session_uuid]
+        return []

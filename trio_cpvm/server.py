@@ -269,7 +269,12 @@ def make_gate(config: Config) -> Gate:
         require_expiry=config.token.require_expiry,
         clock_skew_s=config.token.clock_skew_s,
     )
-    return Gate(tokens=tokens, check_source_ip=config.session.check_source_ip, single_use=config.token.single_use)
+    return Gate(
+        tokens=tokens,
+        check_source_ip=config.session.check_source_ip,
+        single_use=config.token.single_use,
+        reconnect_window_s=config.session.reconnect_window_s,
+    )
 
 
 @contextlib.asynccontextmanager

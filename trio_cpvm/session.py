@@ -38,6 +38,7 @@ class Session:
         client: the browser's address, without port.
         config: the time limits.
         upstream: what is trusted of a host.
+        resumes: it goes on with the console of an earlier session of the same token.
         id: short and random, to find the session in log and lists.
         phase: how far it has come.
         established: what the handshake agreed on, once it has.
@@ -49,6 +50,7 @@ class Session:
     client: str
     config: SessionConfig = attrs.field(factory=SessionConfig)
     upstream: UpstreamConfig = attrs.field(factory=UpstreamConfig)
+    resumes: bool = False
     id: str = attrs.field(factory=lambda: secrets.token_hex(6))
     phase: Phase = Phase.CONNECT
     established: Established | None = None
@@ -134,6 +136,7 @@ class Session:
                 bytes_up=self.bytes_up,
                 bytes_down=self.bytes_down,
                 duration_s=self.age_s,
+                broken=ended.reason.retryable or (ended.reason is errors.CLOSED_BY_USER and browser.lost),
             )
             security = {}
             if self.established is not None:

@@ -106,7 +106,7 @@ class PublicSite:
 
     def _check(self, request: Request, client: str) -> ConsoleTarget:
         target = self.gate.look(request, client)
-        self.registry.check_room(client, target)
+        self.registry.check_room(client, target, resumes=self.gate.may_resume(target, client))
         return target
 
     def _setup(self, target: ConsoleTarget) -> ConsoleSetup:
@@ -144,11 +144,18 @@ class PublicSite:
             if not origin_allowed(origin, host, self._allowed_origins()):
                 raise ConsoleError(errors.ORIGIN_REFUSED, f"origin {errors.sanitise_text(origin or '', 100)}")
             target = self._check(request, client)
-            self.gate.use_up(target)
+            resumes = self.gate.may_resume(target, client)
+            self.gate.use_up(target, client)
         except ConsoleError as error:
             log.info("console refused", client=client, reason=error.reason.slug, detail=error.detail)
             raise
-        session = Session(target=target, client=client, config=self.config.session, upstream=self.config.upstream)
+        session = Session(
+            target=target,
+            client=client,
+            config=self.config.session,
+            upstream=self.config.upstream,
+            resumes=resumes,
+        )
         return TakeOver(partial(self._run, session, upgrade))
 
     def _allowed_origins(self) -> tuple[str, ...]:
@@ -156,6 +163,7 @@ class PublicSite:
         return (*self.config.server.allowed_origins, *([public] if public else []))
 
     async def _run(self, session: Session, upgrade: Upgrade, transport: trio.abc.Stream) -> None:
+        self.gate.opened(session.target, session.id, session.client)
         with self.registry.running(session):
             try:
                 async with accept_websocket(transport, upgrade, timeout_s=self.config.server.head_timeout_s) as browser:
@@ -163,6 +171,9 @@ class PublicSite:
             except* (trio.BrokenResourceError, trio.TooSlowError):
                 detail = "the browser was gone before the WebSocket was open; its token is used up"
                 log.info("console not opened", client=session.client, vm=session.target.vm_id, detail=detail)
+            finally:
+                broken = session.outcome is None or session.outcome.broken
+                self.gate.ended(session.target, session.id, broken=broken)
 
     def _secure(self, target: ConsoleTarget) -> SecureStream | None:
         start_tls = self.start_tls

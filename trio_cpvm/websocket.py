@@ -77,6 +77,7 @@ class WebSocketStream(trio.abc.Stream):
             text where nobody asked for them, break the protocol.
         ended_by: how the peer's side ended, in words, once ``receive_some`` has returned ``b""``.
         violation: whether that was by breaking the protocol.
+        lost: whether the connection broke off, without a close frame.
     """
 
     def __init__(self, connection: trio_websocket.WebSocketConnection, transport: _BoundedStream) -> None:
@@ -89,6 +90,7 @@ class WebSocketStream(trio.abc.Stream):
         self._at_end = False
         self.ended_by = ""
         self.violation = False
+        self.lost = False
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """The bytes of the next message, or as many of them as asked for; ``b""`` once the browser has closed.
@@ -188,6 +190,7 @@ class WebSocketStream(trio.abc.Stream):
             self.ended_by, self.violation = "sent fragments without end", True
         elif reason is None or reason.code == 1006:
             self.ended_by = self.ended_by or "connection lost"
+            self.lost = self.ended_by == "connection lost"
         elif reason.code in _VIOLATIONS:
             self.ended_by, self.violation = _VIOLATIONS[reason.code], True
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import quote
 
 import pytest
 
@@ -123,3 +124,22 @@ def test_a_used_token_is_not_tried_again(start_daemon: StartDaemon, tab: Console
         assert tab.page.locator("#again").is_hidden()
         assert tab.page.locator("#retry").is_hidden()
         assert "Open the console again" in tab.visible_text()
+
+
+@pytest.mark.parametrize("second_viewer", ["replace", "refuse"])
+def test_a_used_token_is_good_again_for_a_while_after_a_break(
+    start_daemon: StartDaemon, tab: ConsolePage, recorder: Recorder, second_viewer: str
+) -> None:
+    daemon = start_daemon(session={"reconnect_window_s": 30, "second_viewer": second_viewer})
+    console = daemon.mint(recorder.host, recorder.port)
+    tab.open(console.url)
+    tab.wait_for_state("connected")
+    recorder.hang_up()
+    tab.wait_for_state("ended")
+    wait_for(lambda: tab.data().get("state") == "connected", "the console is back")
+    assert recorder.viewers == 2
+    tab.page.close()
+    daemon.wait_for_reason("closed-by-user")
+    wait_for(lambda: not daemon.sessions(), "the session is over")
+    status = daemon.get(f"/novnc/status?token={quote(console.token)}").json()
+    assert status["slug"] == "token-used"  # a user who leaves does not come back
