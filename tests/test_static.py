@@ -193,7 +193,6 @@ def test_both_pages_are_fenced_in(folder: Path) -> None:
             "script-src": "'self'",
             "style-src": "'self'",
             "img-src": "'self' data: blob:",
-            "font-src": "'self'",
             "connect-src": "'self'",
             "base-uri": "'none'",
             "form-action": "'none'",

@@ -230,7 +230,6 @@ def _content_security_policy(frame_ancestors: tuple[str, ...]) -> str:
             "script-src 'self'",
             "style-src 'self'",
             "img-src 'self' data: blob:",
-            "font-src 'self'",
             "connect-src 'self'",
             "base-uri 'none'",
             "form-action 'none'",

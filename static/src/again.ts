@@ -12,6 +12,7 @@ export class Again {
   readonly #line = element("#again", HTMLElement);
   readonly #words = element("#again-in", HTMLElement);
   #tries = 0;
+  #act: (() => void) | null = null;
   #timer: ReturnType<typeof setInterval> | undefined;
 
   constructor() {
@@ -19,6 +20,7 @@ export class Again {
       this.cancel();
       element("#retry", HTMLButtonElement).focus();
     });
+    addEventListener("online", () => this.#now()); // why it failed may be over
   }
 
   /** A console was open for a while: the next tries are the first ones again. */
@@ -34,21 +36,28 @@ export class Again {
     }
     let left = WAITS_S[Math.min(this.#tries, WAITS_S.length - 1)]!;
     this.#tries += 1;
+    this.#act = act;
     this.#show(left);
     this.#timer = setInterval(() => {
       left -= 1;
       this.#show(left);
       if (left <= 0) {
-        this.cancel();
-        act();
+        this.#now();
       }
     }, 1000);
     return true;
   }
 
   cancel(): void {
+    this.#act = null;
     clearInterval(this.#timer);
     this.#line.hidden = true;
+  }
+
+  #now(): void {
+    const act = this.#act;
+    this.cancel();
+    act?.();
   }
 
   #show(left: number): void {

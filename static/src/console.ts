@@ -32,6 +32,7 @@ const STEP_OF: Readonly<Record<Phase, Step>> = {
 
 const target = element("#screen", HTMLElement);
 let session: Session | null = null;
+let hands: Hands | null = null;
 /** When the console opened, on the page's own clock. */
 let openedAt = 0;
 
@@ -42,7 +43,11 @@ const keys = new KeyPanel();
 const picture = new PictureControl({
   onlyLook: setup.viewOnly,
   fileName: () => screenshotName(nameShown(), new Date()),
-  letGo: () => keys.release(),
+  letGo: () => {
+    typePanel.cancel();
+    hands?.release();
+    keys.release();
+  },
 });
 const clipboard = new ClipboardPanel(target, news);
 const typePanel = new TypePanel({ clipboard, keys, news, locale: setup.locale, link });
@@ -53,6 +58,21 @@ const ending = new EndingNotice(
   () => session?.pulse.stay(),
 );
 const again = new Again();
+
+target.addEventListener("focusout", () => hands?.release()); // nobody would see the release
+
+/** Who writes here is there, though the machine gets no key of it; told at most so often, in milliseconds. */
+const THERE_MS = 10_000;
+let thereAt = 0;
+for (const event of ["keydown", "pointerdown"]) {
+  document.addEventListener(event, ({ target: where }) => {
+    const now = performance.now();
+    if (where instanceof Element && where.closest("[popover]") !== null && now - thereAt > THERE_MS) {
+      thereAt = now;
+      session?.pulse.stay();
+    }
+  });
+}
 
 showName(setup.name);
 
@@ -88,10 +108,12 @@ function openConsole(): void {
 
 function attach({ rfb, channel }: Session): void {
   openedAt = performance.now();
-  const hands = new Hands(rfb, typePanel.translation(rfb), () => typePanel.cancel());
-  for (const part of [size, picture, keys, clipboard, toolbar]) {
+  seen = "";
+  hands = new Hands(rfb, typePanel.translation(rfb), () => typePanel.cancel());
+  for (const part of [size, picture, clipboard, touch, toolbar]) {
     part.attach(rfb);
   }
+  keys.attach(hands);
   typePanel.attach(rfb, hands);
   meter.attach(channel);
   showConnected();
@@ -100,6 +122,7 @@ function attach({ rfb, channel }: Session): void {
 
 function detach(): void {
   session = null;
+  hands = null;
   for (const part of [typePanel, size, picture, keys, clipboard, touch, toolbar, meter, ending]) {
     part.detach();
   }
@@ -112,30 +135,41 @@ const LASTING_MS = 30_000;
 /** Say why it ended, and go on from there as far as the token allows. */
 async function sayWhy(end: SessionEnd): Promise<void> {
   if (!end.opened && !end.brokenHere) {
-    const status = await askStatus(link);
-    finish(status.refusal ?? message("websocket-blocked"), status.retryable);
+    const { refusal, retryable } = await askStatus(link);
+    finish(refusal ?? message("websocket-blocked"), retryable);
     return;
   }
   if (end.connected && performance.now() - openedAt > LASTING_MS) {
     again.worked();
   }
-  const why = explain(end);
+  const said = explain(end);
+  const why = said.more || typePanel.interrupted === "" ? said : { ...said, more: typePanel.interrupted };
   finish(why, false);
   if (worthRetry(why.slug)) {
-    const status = await askStatus(link);
-    if (state() === "ended" && status.retryable) {
-      finish(why, true);
+    const { refusal, retryable } = await askStatus(link);
+    if (state() !== "ended") {
+      return;
     }
+    // What the sentence advises cannot be done here any more, so say what can.
+    finish(retryable || refusal === null ? why : { ...why, advice: refusal.advice }, retryable);
   }
 }
 
+/** What the last try ended with, while only the page has tried since. */
+let seen = "";
+
 function finish(why: Message, mayRetry: boolean): void {
-  if (state() !== "ended" || document.documentElement.dataset.slug !== why.slug) {
-    showEnd(why);
-  }
+  showEnd(why, seen === why.slug);
+  seen = why.slug;
   if (mayRetry) {
     const counting = passes(why.slug) && again.start(() => void retry());
-    offerRetry(() => void retry(), counting ? "try-now" : "try-again");
+    offerRetry(
+      () => {
+        seen = "";
+        void retry();
+      },
+      counting ? "try-now" : "try-again",
+    );
   }
 }
 
@@ -143,11 +177,11 @@ function finish(why: Message, mayRetry: boolean): void {
 async function retry(): Promise<void> {
   again.cancel();
   showConnecting("step-proxy");
-  const status = await askStatus(link);
-  if (status.refusal === null) {
+  const { refusal, retryable } = await askStatus(link);
+  if (refusal === null) {
     openConsole();
   } else {
-    finish(status.refusal, status.retryable);
+    finish(refusal, retryable);
   }
 }
 

@@ -1,4 +1,7 @@
-// Between the user's hands and noVNC's `sendKey`: what is pressed while a text is being typed would end up inside it.
+// Between the user's hands and noVNC's `sendKey`: which keys are down, and whose.
+//
+// The hands are kept away while a text is typed, since what they press would end up inside it; and what they hold is let
+// go of when they leave the screen, since nobody would see the release there.
 
 import type RFB from "@novnc/novnc";
 
@@ -10,9 +13,11 @@ export type Translate = (code: string | null, shift: boolean) => number | null;
 const ESCAPE = 0xff1b;
 
 export class Hands {
-  #busy = false;
+  /** Places of keys that something else holds: letting go of them on the keyboard changes nothing. */
+  readonly held = new Set<string>();
   readonly #down = new Map<string, { readonly keysym: number; readonly code: string | null }>();
   readonly #send: SendKey;
+  #busy = false;
 
   /** From now on `rfb.sendKey` goes through this; `onEscape` is called where that key is pressed while busy. */
   constructor(rfb: RFB, translate: Translate | null, onEscape: () => void) {
@@ -30,19 +35,21 @@ export class Hands {
         }
         return;
       }
-      const held = code ?? String(keysym);
+      const place = code ?? String(keysym);
       // A key is let go of as what it was pressed as, whatever Shift has done meanwhile.
-      const sent = (down ? translate?.(code, this.#shift) : this.#down.get(held)?.keysym) ?? keysym;
+      const sent = (down ? translate?.(code, this.#shift) : this.#down.get(place)?.keysym) ?? keysym;
       if (down) {
-        this.#down.set(held, { keysym: sent, code });
+        this.#down.set(place, { keysym: sent, code });
       } else {
-        this.#down.delete(held);
+        this.#down.delete(place);
       }
-      this.#send(sent, code, down);
+      if (down || !this.held.has(place)) {
+        this.#send(sent, code, down);
+      }
     };
   }
 
-  /** What a text is typed with, past the hands. */
+  /** What is typed or held by other means than the keyboard goes past the hands. */
   get send(): SendKey {
     return this.#send;
   }
@@ -51,12 +58,19 @@ export class Hands {
     return this.#down.has("ShiftLeft") || this.#down.has("ShiftRight");
   }
 
-  /** Keep the hands away until `free`; what they hold is let go of first. */
-  take(): void {
-    for (const { keysym, code } of this.#down.values()) {
-      this.#send(keysym, code, false);
+  /** Let go of what the hands hold. */
+  release(): void {
+    for (const [place, { keysym, code }] of this.#down) {
+      if (!this.held.has(place)) {
+        this.#send(keysym, code, false);
+      }
     }
     this.#down.clear();
+  }
+
+  /** Keep the hands away until `free`. */
+  take(): void {
+    this.release();
     this.#busy = true;
   }
 

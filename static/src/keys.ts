@@ -1,8 +1,7 @@
 // The keys that a browser or a phone keeps for itself: combinations, single keys, and modifiers that stay down.
 
-import type RFB from "@novnc/novnc";
-
-import { element } from "./view";
+import type { Hands } from "./hands";
+import { element, focusScreen } from "./view";
 
 /** A key as `RFB.sendKey` takes it: keysym (X11 keysymdef.h) and the name of its place on the keyboard. */
 export interface Key {
@@ -47,6 +46,7 @@ const SINGLE_KEYS: readonly Key[] = [
   key("→", 0xff53, "ArrowRight"),
   PRINT,
   key("Pause", 0xff13, "Pause"),
+  ...FUNCTION_KEYS,
 ];
 
 const COMBINATIONS: readonly (readonly Key[])[] = [
@@ -63,7 +63,7 @@ const COMBINATIONS: readonly (readonly Key[])[] = [
 
 /** The panel of keys. */
 export class KeyPanel {
-  #rfb: RFB | null = null;
+  #hands: Hands | null = null;
   readonly #held = new Map<Key, HTMLButtonElement>();
 
   constructor() {
@@ -83,35 +83,39 @@ export class KeyPanel {
     }
     element("#ctrl-alt-del", HTMLButtonElement).addEventListener("click", () => {
       this.press([CTRL, ALT, DELETE]);
-      this.#rfb?.focus();
+      focusScreen();
     });
   }
 
-  attach(rfb: RFB): void {
-    this.#rfb = rfb;
+  attach(hands: Hands): void {
+    this.#hands = hands;
+  }
+
+  /** Nothing can be pressed while a text is typed: it would end up inside it. */
+  enable(enabled: boolean): void {
+    const buttons = document.querySelectorAll<HTMLButtonElement>("#keys .grid button, #ctrl-alt-del");
+    for (const button of buttons) {
+      button.disabled = !enabled;
+    }
   }
 
   /** The machine is gone, and with it what it was holding. */
   detach(): void {
-    this.#rfb = null;
+    this.#hands = null;
     for (const button of this.#held.values()) {
       button.setAttribute("aria-pressed", "false");
     }
     this.#held.clear();
   }
 
-  /** Press these one after the other and let go of them in reverse, as hands do. */
+  /** Press these one after the other and let go of them in reverse, as hands do; what is held stays so. */
   press(keys: readonly Key[]): void {
-    for (const { keysym, code } of keys) {
-      this.#rfb?.sendKey(keysym, code, true);
+    const more = keys.filter((wanted) => !this.#held.has(wanted));
+    for (const { keysym, code } of more) {
+      this.#hands?.send(keysym, code, true);
     }
-    for (const { keysym, code } of [...keys].reverse()) {
-      this.#rfb?.sendKey(keysym, code, false);
-    }
-    for (const [held] of this.#held) {
-      if (keys.includes(held)) {
-        this.#rfb?.sendKey(held.keysym, held.code, true); // still held, says the button
-      }
+    for (const { keysym, code } of more.reverse()) {
+      this.#hands?.send(keysym, code, false);
     }
   }
 
@@ -126,9 +130,12 @@ export class KeyPanel {
     const down = !this.#held.delete(modifier);
     if (down) {
       this.#held.set(modifier, button);
+      this.#hands?.held.add(modifier.code);
+    } else {
+      this.#hands?.held.delete(modifier.code);
     }
     button.setAttribute("aria-pressed", String(down));
-    this.#rfb?.sendKey(modifier.keysym, modifier.code, down);
+    this.#hands?.send(modifier.keysym, modifier.code, down);
   }
 }
 

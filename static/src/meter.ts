@@ -67,14 +67,15 @@ export class Meter {
 }
 
 function milliseconds(value: number): string {
-  return number(value, value < 10 ? 1 : 0);
+  return number(value, value < 9.95 ? 1 : 0);
 }
 
 /** "340 kB", "1.2 MB": decimal units, as networks are measured. */
 function bytes(count: number): string {
-  if (count < 1e3) {
+  if (count < 999.5) {
     return `${number(count)} B`;
   }
-  const [value, unit] = count < 1e6 ? [count / 1e3, "kB"] : count < 1e9 ? [count / 1e6, "MB"] : [count / 1e9, "GB"];
-  return `${number(value, value < 10 ? 1 : 0)} ${unit}`;
+  const [value, unit] =
+    count < 999.5e3 ? [count / 1e3, "kB"] : count < 999.5e6 ? [count / 1e6, "MB"] : [count / 1e9, "GB"];
+  return `${number(value, value < 9.95 ? 1 : 0)} ${unit}`;
 }

@@ -3,7 +3,7 @@
 
 import type { Pulse } from "./pulse";
 import { t, type TextKey } from "./texts";
-import { element } from "./view";
+import { announce, catchFocus, element } from "./view";
 
 /** The user is warned this long before a limit ends the console, in seconds: never for more than half of the limit. */
 const WARN_S = 60;
@@ -14,8 +14,6 @@ const NEWS_MS = 8_000;
 export class EndingNotice {
   readonly #notice = element("#ending", HTMLElement);
   readonly #text = element("#ending-text", HTMLElement);
-  /** Heard, not seen: said once, where the text that is seen counts down. */
-  readonly #alert = element("#ending-alert", HTMLElement);
   readonly #stay = element("#stay", HTMLButtonElement);
   readonly #limits: { readonly idleS: number; readonly lifetimeS: number };
   #kind: "idle" | "lifetime" = "idle";
@@ -33,6 +31,7 @@ export class EndingNotice {
         this.#waved = true;
       }
       this.#hide();
+      catchFocus();
     });
   }
 
@@ -64,16 +63,15 @@ export class EndingNotice {
     const time = `${Math.floor(left / 60)}:${String(left % 60).padStart(2, "0")}`;
     const words = t(this.#kind === "idle" ? "ending-idle" : "ending-lifetime", { time });
     this.#text.textContent = words;
-    if (this.#notice.hidden) {
-      this.#alert.textContent = words;
-      this.#notice.hidden = false;
+    if (!this.#notice.matches(":popover-open")) {
+      this.#notice.showPopover(); // over everything else, sheets of a phone too
+      announce(words); // once, where the text that is seen counts down
     }
   }
 
   #hide(): void {
     clearInterval(this.#timer);
-    this.#notice.hidden = true;
-    this.#alert.textContent = "";
+    this.#notice.hidePopover();
   }
 }
 
@@ -90,7 +88,10 @@ export class News {
   #timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor() {
-    element("#news-close", HTMLButtonElement).addEventListener("click", () => this.hide());
+    element("#news-close", HTMLButtonElement).addEventListener("click", () => {
+      this.hide();
+      catchFocus();
+    });
   }
 
   show(words: string, act?: { readonly words: TextKey; readonly run: () => void }): void {
@@ -101,11 +102,24 @@ export class News {
       this.#act.onclick = () => {
         this.hide();
         act.run();
+        catchFocus();
       };
     }
     this.#notice.hidden = false;
+    announce(words);
+    this.#hideLater();
+  }
+
+  /** Not while somebody is about to use it. */
+  #hideLater(): void {
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.hide(), NEWS_MS);
+    this.#timer = setTimeout(() => {
+      if (this.#notice.matches(":hover, :focus-within")) {
+        this.#hideLater();
+      } else {
+        this.hide();
+      }
+    }, NEWS_MS);
   }
 
   hide(): void {

@@ -66,7 +66,10 @@ export class PictureControl {
   }
 
   #save(): void {
-    this.#rfb?.toBlob((picture) => {
+    this.#rfb?.toBlob((picture: Blob | null) => {
+      if (picture === null) {
+        return; // there is no picture yet
+      }
       const link = document.createElement("a");
       link.href = URL.createObjectURL(picture);
       link.download = this.#around.fileName();

@@ -23,18 +23,27 @@ export interface Pulse {
 const OPENING_MS = 1_000;
 const RUNNING_MS = 5_000;
 const SOONEST_MS = 1_000;
+/** A proxy that has not answered for so long is gone: a lost network tells the browser nothing for minutes. */
+const PATIENCE_MS = 15_000;
+/** After a page was asleep its timers run before its messages arrive. */
+const WAKING_MS = 5_000;
 
 export class PulseTaker {
   readonly #channel: Channel;
   readonly #felt: (pulse: Pulse) => number;
+  readonly #silent: () => void;
   #number = 0;
   #askedAt = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  /** `felt` says within how many seconds it has to know more; infinity where the usual time does. */
-  constructor(channel: Channel, felt: (pulse: Pulse) => number) {
+  /**
+   * `felt` says within how many seconds it has to know more; infinity where the usual time does. `silent` is called
+   * once, where the proxy does not answer.
+   */
+  constructor(channel: Channel, felt: (pulse: Pulse) => number, silent: () => void) {
     this.#channel = channel;
     this.#felt = felt;
+    this.#silent = silent;
   }
 
   start(): void {
@@ -58,6 +67,7 @@ export class PulseTaker {
     if (answer === null || answer.number !== this.#number || this.#askedAt === 0) {
       return;
     }
+    clearTimeout(this.#timer);
     const proxyMs = performance.now() - this.#askedAt;
     this.#askedAt = 0;
     const wantedMs = 1000 * this.#felt({ ...answer, proxyMs });
@@ -69,6 +79,18 @@ export class PulseTaker {
     this.#number = (this.#number + 1) % 0x7fffffff;
     this.#askedAt = performance.now();
     this.#channel.say(JSON.stringify({ [what]: this.#number }));
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#giveUp(), PATIENCE_MS);
+  }
+
+  #giveUp(): void {
+    if (performance.now() - this.#askedAt > PATIENCE_MS + WAKING_MS) {
+      this.#askedAt = performance.now() - PATIENCE_MS;
+      this.#timer = setTimeout(() => this.#giveUp(), WAKING_MS);
+      return;
+    }
+    this.stop();
+    this.#silent();
   }
 }
 
@@ -76,13 +98,18 @@ interface Answer extends Omit<Pulse, "proxyMs"> {
   readonly number: number;
 }
 
-function readAnswer(text: string): Answer | null {
-  let found: Record<string, unknown>;
+/** The JSON object that a text is; an empty one where it is none. */
+export function readObject(text: string): Readonly<Record<string, unknown>> {
   try {
-    found = JSON.parse(text) as Record<string, unknown>;
+    const found: unknown = JSON.parse(text);
+    return typeof found === "object" && found !== null ? (found as Record<string, unknown>) : {};
   } catch {
-    return null;
+    return {};
   }
+}
+
+function readAnswer(text: string): Answer | null {
+  const found = readObject(text);
   const number = (name: string): number | null => (typeof found[name] === "number" ? found[name] : null);
   const pong = number("pong");
   const phase = found["phase"];

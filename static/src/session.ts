@@ -4,6 +4,7 @@ import RFB from "@novnc/novnc";
 
 import { Channel } from "./channel";
 import { PulseTaker, type Pulse } from "./pulse";
+import { t } from "./texts";
 
 /** How one try ended, as far as the browser can know. */
 export interface SessionEnd {
@@ -41,6 +42,10 @@ export interface Session {
 
 /** How long the socket may take to close after noVNC let go of it, before the page stops waiting for a reason. */
 const CLOSE_PATIENCE_MS = 2_000;
+/** How long the WebSocket may take to open. */
+const OPEN_PATIENCE_MS = 20_000;
+/** The close code of a connection that broke off (RFC 6455, 7.4.1). */
+const LOST = 1006;
 
 export function openSession(target: HTMLElement, address: string, listener: SessionListener): Session | null {
   let opened = false;
@@ -52,6 +57,7 @@ export function openSession(target: HTMLElement, address: string, listener: Sess
   const end = (code: number, reason: string): void => {
     if (!over) {
       over = true;
+      clearTimeout(opening);
       pulse.stop();
       listener.ended({ opened, connected, code, reason, refusal, brokenHere });
     }
@@ -60,13 +66,20 @@ export function openSession(target: HTMLElement, address: string, listener: Sess
   const channel = new Channel(address, {
     opened: () => {
       opened = true;
+      clearTimeout(opening);
       listener.opened();
       pulse.start();
     },
     said: (text) => pulse.hear(text),
     closed: end,
   });
-  const pulse = new PulseTaker(channel, (felt) => (over ? Infinity : listener.felt(felt)));
+  /** Nobody is there any more; the socket would take minutes to notice. */
+  const lose = (): void => {
+    end(LOST, "");
+    channel.close();
+  };
+  const pulse = new PulseTaker(channel, (felt) => (over ? Infinity : listener.felt(felt)), lose);
+  const opening = setTimeout(lose, OPEN_PATIENCE_MS);
 
   let rfb: RFB;
   try {
@@ -80,6 +93,9 @@ export function openSession(target: HTMLElement, address: string, listener: Sess
     return null;
   }
   const session = { rfb, channel, pulse };
+  const canvas = target.querySelector("canvas");
+  canvas?.setAttribute("role", "application");
+  canvas?.setAttribute("aria-label", t("screen-label"));
   rfb.addEventListener("connect", () => {
     connected = true;
     listener.connected(session);

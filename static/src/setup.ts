@@ -1,5 +1,7 @@
 // What the proxy says about this console before it is opened: a meta element that it fills in.
 
+import { readObject } from "./pulse";
+
 export interface Setup {
   /** What the platform calls the machine; empty where it does not say. */
   readonly name: string;
@@ -10,21 +12,12 @@ export interface Setup {
   /** Seconds without input after which the console is closed, and seconds it may last; 0 for no limit. */
   readonly idleTimeoutS: number;
   readonly lifetimeS: number;
-  /** The token may be opened more than once. */
-  readonly reusable: boolean;
-  /** Language of the texts. */
-  readonly language: string;
 }
 
 /** Read the meta element. A page that no proxy has filled in (a test's, say) gets the plainest console. */
 export function readSetup(): Setup {
   const meta = document.querySelector<HTMLMetaElement>('meta[name="setup"]');
-  let found: Record<string, unknown> = {};
-  try {
-    found = JSON.parse(meta?.content ?? "{}") as Record<string, unknown>;
-  } catch {
-    // not filled in
-  }
+  const found = readObject(meta?.content ?? "");
   const text = (name: string): string => (typeof found[name] === "string" ? found[name] : "");
   const seconds = (name: string): number => (typeof found[name] === "number" ? found[name] : 0);
   return {
@@ -33,7 +26,5 @@ export function readSetup(): Setup {
     viewOnly: found["viewOnly"] === true,
     idleTimeoutS: seconds("idleTimeoutS"),
     lifetimeS: seconds("lifetimeS"),
-    reusable: found["reusable"] === true,
-    language: text("language") || "en",
   };
 }

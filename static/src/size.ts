@@ -37,6 +37,11 @@ export class SizeControl {
       });
     }
     this.#move.addEventListener("change", () => this.#apply());
+    element("#view", HTMLElement).addEventListener("toggle", (event) => {
+      if ((event as ToggleEvent).newState === "closed" && !this.#mover.hidden) {
+        this.#mover.focus();
+      }
+    });
     this.#letMove();
   }
 

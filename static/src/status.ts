@@ -4,8 +4,6 @@ import { statusAddress, type Link } from "./link";
 import { known, message, worthRetry, type Message } from "./messages";
 
 export interface Status {
-  /** The token would open its console now. */
-  readonly usable: boolean;
   /** Why it would not; `null` where it would. */
   readonly refusal: Message | null;
   /** Asking again later may bring another answer. */
@@ -14,7 +12,7 @@ export interface Status {
 
 const PATIENCE_MS = 10_000;
 
-const UNREACHABLE: Status = { usable: false, refusal: message("proxy-unreachable"), retryable: true };
+const UNREACHABLE: Status = { refusal: message("proxy-unreachable"), retryable: true };
 
 export async function askStatus(link: Link): Promise<Status> {
   try {
@@ -34,12 +32,12 @@ function readStatus(answer: unknown): Status {
     return UNREACHABLE;
   }
   if (answer.usable === true) {
-    return { usable: true, refusal: null, retryable: true };
+    return { refusal: null, retryable: true };
   }
   const { slug, text, advice, retryable } = answer as Record<string, unknown>;
   if (typeof slug !== "string" || typeof text !== "string" || typeof advice !== "string") {
     return UNREACHABLE;
   }
   const again = typeof retryable === "boolean" ? retryable : worthRetry(slug);
-  return { usable: false, refusal: known(slug) ?? { slug, text, advice }, retryable: again };
+  return { refusal: known(slug) ?? { slug, text, advice }, retryable: again };
 }

@@ -4,7 +4,7 @@ import type RFB from "@novnc/novnc";
 
 import { canFullscreen, toggleFullscreen } from "./fullscreen";
 import { remember, remembered } from "./preferences";
-import { element } from "./view";
+import { catchFocus, element } from "./view";
 import { watchForChord } from "./way-out";
 
 export class Toolbar {
@@ -39,13 +39,23 @@ export class Toolbar {
     });
     for (const popup of this.#popups) {
       popup.addEventListener("toggle", () => {
-        if (!popup.matches(":popover-open") && document.activeElement === document.body) {
-          this.#rfb?.focus(); // closed by a click beside it
+        if (!popup.matches(":popover-open")) {
+          catchFocus(); // closed by a click beside it
         }
       });
     }
-    screen.addEventListener("click", () => this.#rfb?.focus()); // beside the picture; noVNC keeps those on it
-    watchForChord(screen, () => this.#reach());
+    screen.addEventListener("click", () => {
+      if (this.#rfb?.focusOnClick) {
+        this.#rfb.focus(); // beside the picture; noVNC keeps those on it
+      }
+    });
+    for (const place of [screen, element("#mover", HTMLElement)]) {
+      watchForChord(place, () => this.#reach());
+    }
+    const width = new ResizeObserver(() => this.#fit());
+    for (const part of [this.#bar, ...this.#bar.children]) {
+      width.observe(part);
+    }
   }
 
   attach(rfb: RFB): void {
@@ -64,7 +74,15 @@ export class Toolbar {
   /** Bring the bar back and go there. */
   #reach(): void {
     this.#setHidden(false);
-    this.#tools.find((tool) => !tool.disabled && !tool.hidden)?.focus();
+    const usable = this.#tools.filter((tool) => !tool.disabled && tool.checkVisibility());
+    // Not the first one: Enter would be Ctrl-Alt-Del, which restarts many machines.
+    (usable.find((tool) => tool.id !== "ctrl-alt-del") ?? usable[0])?.focus();
+  }
+
+  /** The words beside the pictures go where there is no room for them. */
+  #fit(): void {
+    this.#bar.removeAttribute("data-compact");
+    this.#bar.toggleAttribute("data-compact", this.#bar.scrollWidth > this.#bar.clientWidth);
   }
 
   #setHidden(hidden: boolean): void {

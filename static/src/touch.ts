@@ -1,6 +1,8 @@
 // The on-screen keyboard of phones and tablets. They open one for text fields only, so a field that nobody sees has the
 // focus; what is written into it, by whatever input method, becomes keys.
 
+import type RFB from "@novnc/novnc";
+
 import { element } from "./view";
 
 /** Stands in the field at all times, so that there is something to delete. */
@@ -29,17 +31,31 @@ export class TouchKeyboard {
   readonly #button = element("#touch-keyboard", HTMLButtonElement);
   readonly #field = element("#touch-input", HTMLTextAreaElement);
   readonly #listener: TouchListener;
+  #rfb: RFB | null = null;
   #before = FILLING;
   #composing = false;
+  /** It stays wanted while a panel or the bar has the focus for a moment. */
+  #wanted = false;
 
   constructor(listener: TouchListener) {
     this.#listener = listener;
     this.#button.hidden = !matchMedia("(any-pointer: coarse)").matches;
     // With the pointer, not the click: by then the field would have lost the focus to the button.
     this.#button.addEventListener("pointerdown", (event) => event.preventDefault());
-    this.#button.addEventListener("click", () => (this.#isOpen() ? this.#field.blur() : this.#open()));
-    this.#field.addEventListener("focus", () => this.#button.setAttribute("aria-pressed", "true"));
-    this.#field.addEventListener("blur", () => this.#button.setAttribute("aria-pressed", "false"));
+    this.#button.addEventListener("click", () => (this.#wanted ? this.#close() : this.#open()));
+    this.#field.addEventListener("blur", (event) => {
+      const to = event.relatedTarget;
+      if (!(to instanceof Element && to.closest("#bar, [popover]") !== null)) {
+        this.#close();
+      }
+    });
+    for (const popup of document.querySelectorAll("[popover]")) {
+      popup.addEventListener("toggle", (event) => {
+        if (this.#wanted && (event as ToggleEvent).newState === "closed") {
+          this.#open();
+        }
+      });
+    }
     this.#field.addEventListener("keydown", (event) => {
       const keysym = PASSED_ON[event.key];
       if (keysym !== undefined && !event.isComposing) {
@@ -55,15 +71,31 @@ export class TouchKeyboard {
     this.#field.addEventListener("input", () => this.#changed());
   }
 
+  attach(rfb: RFB): void {
+    this.#rfb = rfb;
+  }
+
   detach(): void {
+    this.#close();
+    this.#rfb = null;
+  }
+
+  #close(): void {
+    this.#want(false);
     this.#field.blur();
   }
 
-  #isOpen(): boolean {
-    return document.activeElement === this.#field;
+  /** While it is wanted, a tap on the screen is a click and does not take the focus away. */
+  #want(wanted: boolean): void {
+    this.#wanted = wanted;
+    this.#button.setAttribute("aria-pressed", String(wanted));
+    if (this.#rfb !== null) {
+      this.#rfb.focusOnClick = !wanted;
+    }
   }
 
   #open(): void {
+    this.#want(true);
     this.#refill();
     this.#field.focus();
     this.#refill(); // some browsers put the caret elsewhere on focus

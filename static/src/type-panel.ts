@@ -17,13 +17,16 @@ import { layoutFor, LAYOUTS, type GuestSystem } from "./typing/layouts";
 import { planTyping, type Plan, type Way } from "./typing/strokes";
 import { Typist } from "./typing/typist";
 import { usMeaning } from "./us-keys";
-import { element } from "./view";
+import { announce, catchFocus, element, focusScreen } from "./view";
 
 /** The choice of no layout: each character's own keysym, for hosts that find the keys themselves. */
 const CHARACTERS = "characters";
 
-/** At most this many characters are typed at once: some ten minutes. */
+/** At most this many characters are typed at once: that takes half an hour and more. */
 const MAX_CHARACTERS = 1 << 16;
+
+/** So many of the characters that cannot be typed are shown. */
+const MAX_SHOWN = 40;
 
 const BACKSPACE = 0xff08;
 
@@ -49,6 +52,10 @@ export class TypePanel implements TouchListener {
   #rfb: RFB | null = null;
   #hands: Hands | null = null;
   #typist: Typist | null = null;
+  /** What the user has been warned about, and nothing else, is typed at "the rest". */
+  #warned: Plan | null = null;
+  /** How far a text came that the console's end cut off; in words. */
+  interrupted = "";
   /** The user has chosen the layout here, so nothing else may. */
   #chosen = false;
 
@@ -66,8 +73,8 @@ export class TypePanel implements TouchListener {
     });
     this.#system.value = around.link.windows ? "windows" : "other";
     this.#system.addEventListener("change", () => this.#warn(null));
-    element("#type", HTMLButtonElement).addEventListener("click", () => this.#begin(false));
-    this.#typeRest.addEventListener("click", () => this.#begin(true));
+    element("#type", HTMLButtonElement).addEventListener("click", () => this.#begin());
+    this.#typeRest.addEventListener("click", () => this.#warned !== null && this.#start(this.#warned));
     element("#clipboard-text", HTMLTextAreaElement).addEventListener("input", () => this.#warn(null));
     element("#clipboard", HTMLElement).addEventListener("beforetoggle", () => this.#choose());
     element("#typing-cancel", HTMLButtonElement).addEventListener("click", () => this.cancel());
@@ -76,6 +83,7 @@ export class TypePanel implements TouchListener {
   attach(rfb: RFB, hands: Hands): void {
     this.#rfb = rfb;
     this.#hands = hands;
+    this.interrupted = "";
     this.#choose();
   }
 
@@ -105,7 +113,10 @@ export class TypePanel implements TouchListener {
     if (this.#hands === null || this.#typist !== null) {
       return;
     }
-    const { strokes } = planTyping(characters, this.#way());
+    const { strokes, untypable } = planTyping(characters, this.#way());
+    if (untypable.length > 0) {
+      this.#around.news.show(t("untypable", { characters: shown(untypable) }));
+    }
     for (const event of strokes.flat()) {
       this.#hands.send(event.keysym, event.code, event.down);
     }
@@ -146,11 +157,12 @@ export class TypePanel implements TouchListener {
     return { kind: usOnly ? "us-positions" : "layout", id, system };
   }
 
-  /** Type what stands in the clipboard's box; first say what cannot be typed, unless the user knows (`rest`). */
-  #begin(rest: boolean): void {
-    const { clipboard, keys } = this.#around;
+  /** Type what stands in the clipboard's box; first say what cannot be typed. */
+  #begin(): void {
+    const { clipboard } = this.#around;
     const text = clipboard.text;
-    if (this.#hands === null || this.#typist !== null || text === "") {
+    if (text === "") {
+      element("#clipboard-text", HTMLTextAreaElement).focus();
       return;
     }
     if (text.length > MAX_CHARACTERS) {
@@ -158,20 +170,28 @@ export class TypePanel implements TouchListener {
       return;
     }
     const plan = planTyping(text, this.#way());
-    if (plan.untypable.length > 0 && !rest) {
+    if (plan.untypable.length > 0) {
       this.#warn(plan);
+    } else {
+      this.#start(plan);
+    }
+  }
+
+  #start(plan: Plan): void {
+    if (this.#hands === null || this.#typist !== null) {
       return;
     }
     this.#warn(null);
-    keys.release();
+    this.#around.keys.release();
     element("#clipboard", HTMLElement).hidePopover();
     void this.#type(plan, this.#hands);
   }
 
   #warn(plan: Plan | null): void {
+    this.#warned = plan;
     this.#warning.hidden = plan === null;
     if (plan !== null) {
-      const characters = plan.untypable.map(visible).join(" ");
+      const characters = shown(plan.untypable);
       this.#warningText.textContent = t(plan.strokes.length > 0 ? "untypable" : "nothing-typable", { characters });
       this.#typeRest.hidden = plan.strokes.length === 0;
       if (plan.strokes.length > 0) {
@@ -186,17 +206,25 @@ export class TypePanel implements TouchListener {
     const typist = new Typist(plan, hands.send, { progress: (count) => this.#showProgress((done = count), total) });
     this.#typist = typist;
     this.#notice.hidden = false;
+    this.#around.keys.enable(false);
     hands.take();
-    this.#rfb?.focus();
+    focusScreen();
+    announce(t("typing-hint"));
     try {
       await typist.run();
     } finally {
       hands.free();
       this.#typist = null;
       this.#notice.hidden = true;
+      this.#around.keys.enable(true);
     }
-    if (this.#rfb !== null) {
-      this.#around.news.show(done === total ? t("typing-done") : t("typing-cancelled", { done: number(done), total: number(total) }));
+    const words =
+      done === total ? t("typing-done") : t("typing-cancelled", { done: number(done), total: number(total) });
+    if (this.#rfb === null) {
+      this.interrupted = words;
+    } else {
+      this.#around.news.show(words);
+      catchFocus();
     }
   }
 
@@ -205,6 +233,12 @@ export class TypePanel implements TouchListener {
     this.#progress.value = done;
     this.#progressText.textContent = t("typing-progress", { done: number(done), total: number(total) });
   }
+}
+
+/** Characters as they can be read in a list; a long list is cut off. */
+function shown(characters: readonly string[]): string {
+  const more = characters.length > MAX_SHOWN ? " …" : "";
+  return characters.slice(0, MAX_SHOWN).map(visible).join(" ") + more;
 }
 
 /** A character as it can be read in a list of such. */

@@ -28,9 +28,28 @@ const panelMore = element("#panel-more", HTMLElement);
 const panelAdvice = element("#panel-advice", HTMLElement);
 const panelSlug = element("#panel-slug", HTMLElement);
 const retry = element("#retry", HTMLButtonElement);
+const said = element("#said", HTMLElement);
 
 let machineName = "";
 let viewOnly = false;
+
+/** Screen readers hear it; nobody sees it. What is seen says the same where it happens. */
+export function announce(words: string): void {
+  said.textContent = words;
+}
+
+/** Give the keyboard to the machine. */
+export function focusScreen(): void {
+  document.querySelector<HTMLElement>("#screen canvas")?.focus();
+}
+
+/** Likewise, where it would be nobody's otherwise: what had it is not there any more. */
+export function catchFocus(): void {
+  const { activeElement } = document;
+  if (activeElement === null || activeElement === document.body || !activeElement.checkVisibility()) {
+    focusScreen();
+  }
+}
 
 function setState(state: State): void {
   root.dataset.state = state;
@@ -67,7 +86,9 @@ export function showConnecting(step: Step): void {
   delete root.dataset.slug;
   root.dataset.step = step;
   retry.hidden = true;
-  waiting.textContent = t(step);
+  if (waiting.textContent !== t(step)) {
+    waiting.textContent = t(step); // each writing is read out
+  }
   const reached = STEPS.indexOf(step);
   for (const [index, dot] of [...steps.children].entries()) {
     dot.className = index < reached ? "done" : index === reached ? "now" : "";
@@ -78,9 +99,11 @@ export function showConnecting(step: Step): void {
 export function showConnected(): void {
   delete root.dataset.step;
   setState("connected");
+  announce(stateWord.textContent ?? "");
 }
 
-export function showEnd(message: Message): void {
+/** Show why it ended; `known`: the user has seen that before, and only the page has tried since. */
+export function showEnd(message: Message, known: boolean): void {
   delete root.dataset.step;
   panelText.textContent = message.text;
   panelMore.textContent = message.more ?? "";
@@ -90,7 +113,9 @@ export function showEnd(message: Message): void {
   retry.hidden = true;
   root.dataset.slug = message.slug;
   setState("ended");
-  panel.focus(); // not the button: a person who was typing would press it unread
+  if (!known) {
+    panel.focus(); // not the button: a person who was typing would press it unread
+  }
 }
 
 /** Offer to open the same console again; `act` is called once. */

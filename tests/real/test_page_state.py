@@ -6,16 +6,24 @@ import re
 from urllib.parse import quote
 
 import pytest
+from playwright.sync_api import WebSocketRoute
+
+from trio_cpvm.http import Request
+from trio_cpvm.static import ConsoleSetup, PageFiles
 
 from .browser import ConsolePage
 from .conftest import StartDaemon, StartQemu
 from .daemon import HANDSHAKE_TIMEOUT_S
 from .processes import answering_with, wait_for
 from .recorder import Recorder
+from .rfb_client import rfb_client
 
 pytestmark = [pytest.mark.real, pytest.mark.browser]
 
 IDLE_S = 6.0
+
+#: The page as the proxy would give it for a token that can be used.
+CONSOLE = PageFiles().console_page(Request(method="GET", path="/novnc"), ConsoleSetup())
 
 
 def test_the_steps_while_it_connects(start_daemon: StartDaemon, tab: ConsolePage) -> None:
@@ -58,7 +66,7 @@ def test_the_page_warns_before_the_idle_limit_and_a_button_keeps_the_console(
         tab.wait_for_state("connected")
         tab.page.wait_for_selector("#ending", state="visible")
         assert re.search(r"closes in 0:0[123] because it is not used", tab.page.inner_text("#ending-text"))
-        assert "is not used" in tab.page.inner_text("#ending-alert")
+        assert "is not used" in tab.page.inner_text("#said")  # read out, once
         tab.page.click("#stay")
         assert tab.page.locator("#ending").is_hidden()
         sent = len(host.events)
@@ -143,3 +151,43 @@ def test_a_used_token_is_good_again_for_a_while_after_a_break(
     wait_for(lambda: not daemon.sessions(), "the session is over")
     status = daemon.get(f"/novnc/status?token={quote(console.token)}").json()
     assert status["slug"] == "token-used"  # a user who leaves does not come back
+
+
+def test_a_proxy_that_does_not_answer_any_more_is_gone(
+    start_daemon: StartDaemon, tab: ConsolePage, recorder: Recorder
+) -> None:
+    """A lost network tells the browser nothing for minutes; here everything stops coming through."""
+    lost = False
+
+    def through(socket: WebSocketRoute) -> None:
+        server = socket.connect_to_server()
+        socket.on_message(lambda message: None if lost else server.send(message))
+        server.on_message(lambda message: None if lost else socket.send(message))
+
+    tab.page.route_web_socket("**/websockify*", through)
+    daemon = start_daemon()
+    tab.open(daemon.mint(recorder.host, recorder.port, options=["--reusable"]).url)
+    tab.wait_for_state("connected")
+    lost = True
+    data = tab.wait_for_state("ended", within_s=30)
+    assert data["slug"] == "connection-lost"
+    lost = False
+    wait_for(lambda: tab.data().get("state") == "connected", "the console is back")
+
+
+def test_what_a_used_token_makes_of_a_lost_connection(
+    start_daemon: StartDaemon, tab: ConsolePage, recorder: Recorder
+) -> None:
+    """Trying again is advised only where it can be done."""
+    tab.page.route_web_socket("**/websockify*", lambda socket: socket.on_message(lambda _: socket.close()))
+    daemon = start_daemon()
+    console = daemon.mint(recorder.host, recorder.port)
+    with rfb_client(console.websocket_url):
+        pass  # the token is used
+    wait_for(lambda: not daemon.sessions(), "the session is over")
+    tab.page.route("**/novnc?*", lambda route: route.fulfill(body=CONSOLE.body, content_type=CONSOLE.content_type))
+    tab.open(console.url)
+    tab.wait_for_state("ended")
+    wait_for(lambda: "Each token opens one console" in tab.visible_text(), "what can be done")
+    assert "try again" not in tab.visible_text()
+    assert tab.page.locator("#retry").is_hidden()
