@@ -271,7 +271,8 @@ def test_nothing_is_pressed_beside_a_text_that_is_typed(page: Page, recorder: Re
 def test_a_warning_goes_with_the_text_it_was_about(page: Page, recorder: Recorder) -> None:
     page.click("#clipboard-button")
     page.select_option("#layout", "us")
-    page.fill("#clipboard-text", "é")
+    recorder.cut_text("\xe9")
+    wait_for(lambda: page.input_value("#clipboard-text") == "é", "the machine's text is in the box")
     page.click("#type")
     page.wait_for_selector("#untypable", state="visible")
     recorder.cut_text("rm -rf x\xfc/y")
