@@ -48,6 +48,10 @@ def assert_told(tab: ConsolePage, reason: Reason, language: str = "en") -> None:
     assert tab.page.inner_text("#panel-slug") == reason.slug
 
 
+def answer_with(answer: dict[str, object], route: Route) -> None:
+    route.fulfill(json=answer)
+
+
 def answer_status(page: Page, reason: Reason) -> None:
     """Have the proxy say that the token opens nothing now."""
     answer = {
@@ -69,7 +73,8 @@ def test_every_reason_for_a_close(tab: ConsolePage, console: Console) -> None:
 
         tab.page.unroute_all()
         tab.page.route_web_socket("**/websockify*", close)
-        answer_status(tab.page, REASONS["token-used"])
+        usable: dict[str, object] = {"usable": True, "slug": None, "text": "", "advice": "", "retryable": False}
+        tab.page.route("**/novnc/status*", partial(answer_with, usable))
         tab.open(console.url)
         assert_told(tab, reason)
 
