@@ -37,21 +37,26 @@ class ChangingFile(Generic[T]):
     def __init__(self, path: Path, parse: Callable[[FileText], T]) -> None:
         self._path = path
         self._parse = parse
+        self._reading = trio.Lock()
         self._print = self._fingerprint()
         self.value = parse(read_file(path))
 
     async def current(self) -> T:
-        """What the file says. A large one takes a second to read, so that is done in a thread."""
-        now = self._fingerprint()
-        if now != self._print:
-            self._print = now
-            try:
-                self.value = await trio.to_thread.run_sync(self._read)
-            except BadConfiguration as exc:
-                log.error("file refused", detail=str(exc), kept="what it said before")
-            else:
-                log.info("file read again", file=str(self._path))
-        return self.value
+        """What the file says. A large one takes a second to read, so that is done in a thread.
+
+        Whoever asks after a change gets the new version, if it can be used, or waits until it has been read.
+        """
+        async with self._reading:  # or a slow reader of an older version could have the last word
+            now = self._fingerprint()
+            if now != self._print:
+                try:
+                    self.value = await trio.to_thread.run_sync(self._read)
+                except BadConfiguration as exc:
+                    log.error("file refused", detail=str(exc), kept="what it said before")
+                else:
+                    log.info("file read again", file=str(self._path))
+                self._print = now  # only now: who is cancelled before has read nothing
+            return self.value
 
     def _read(self) -> T:
         return self._parse(read_file(self._path))
