@@ -6,6 +6,7 @@ Nothing in this file does I/O or knows how a value came about.
 from __future__ import annotations
 
 import hmac
+import ipaddress
 from typing import final
 from urllib.parse import urlsplit
 
@@ -140,6 +141,14 @@ class SessionEnd:
     bytes_down: int = 0
     duration_s: float = 0.0
     broken: bool = False
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host's name or address leads to the machine that asks itself."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
 
 
 def format_address(host: str, port: int) -> str:

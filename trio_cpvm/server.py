@@ -6,7 +6,6 @@ Two nurseries, one in the other: listeners live in the inner one and can stop wh
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import os
 import resource
 import signal
@@ -29,7 +28,7 @@ from .errors import BadConfiguration
 from .front import Front
 from .gate import Gate
 from .logger import get_logger
-from .models import format_address
+from .models import format_address, is_loopback
 from .registry import SessionRegistry
 from .site import Dial, PublicSite
 from .static import PageFiles
@@ -248,12 +247,7 @@ def insecure_settings(config: Config) -> list[str]:
 
 
 def _stays_on_this_machine(address: ListenAddress) -> bool:
-    if isinstance(address, UnixAddress) or address.host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(address.host).is_loopback
-    except ValueError:
-        return False
+    return isinstance(address, UnixAddress) or is_loopback(address.host)
 
 
 def make_gate(config: Config) -> Gate:

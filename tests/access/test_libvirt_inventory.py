@@ -6,11 +6,13 @@ The real one is in ``tests/real/test_libvirt.py``.
 from __future__ import annotations
 
 import threading
+import traceback
 from collections.abc import Callable
 from types import ModuleType
 from typing import cast
 
 import pytest
+import trio
 
 from trio_cpvm import errors
 from trio_cpvm.access import libvirt_inventory
@@ -54,9 +56,18 @@ class Connection:
     def __init__(self, module: FakeLibvirt) -> None:
         self.module = module
         self.alive = 1
+        self.keep_alive = (0, 0)
 
     def isAlive(self) -> int:  # noqa: N802
         return self.alive
+
+    def setKeepAlive(self, interval: int, count: int) -> int:  # noqa: N802
+        self.keep_alive = (interval, count)
+        return 0
+
+    def close(self) -> int:
+        self.module.closed.append((self, threading.current_thread()))
+        return 0
 
     def _work(self) -> None:
         self.module.before_each()
@@ -93,10 +104,13 @@ class FakeLibvirt:
     def __init__(self) -> None:
         self.domains = [Domain("web-1", UUID, 1), Domain("db-1", "0" * 8 + UUID[8:], 5)]
         self.connections: list[Connection] = []
+        self.closed: list[tuple[Connection, threading.Thread]] = []
+        self.before_open: Callable[[], None] = lambda: None
         self.before_each: Callable[[], None] = lambda: None
         self.refuses = False
 
     def open(self, uri: str) -> Connection:
+        self.before_open()
         if self.refuses:
             raise LibvirtError(38)
         self.connections.append(Connection(self))
@@ -180,18 +194,40 @@ async def test_where_a_screen_on_every_address_is(uri: str, any_host: str, host:
     assert found.target.host == host
 
 
+@pytest.mark.parametrize(
+    ("uri", "any_host", "opened"),
+    [
+        ("qemu:///system", "", True),
+        ("qemu:///system", "10.0.0.1", True),
+        ("qemu+tcp://127.0.0.1/system", "", True),
+        ("qemu+tcp://localhost/system", "", True),
+        ("qemu+ssh://kvm7/system", "", False),
+        ("qemu+ssh://root@kvm7/system", "10.0.0.7", False),
+    ],
+)
+async def test_a_remote_domains_loopback_is_not_this_machines(
+    uri: str, any_host: str, opened: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Domain, "XMLDesc", lambda *_: XML.replace("0.0.0.0", "127.0.0.1"))
+    found = await inventory(FakeLibvirt(), uri, any_host=any_host).find(UUID)
+    assert found is not None
+    assert (found.target is not None) is opened
+
+
 async def test_one_connection_is_kept_and_opened_again_once_broken() -> None:
     fake = FakeLibvirt()
     machines = inventory(fake)
     await machines.machines()
     await machines.machines()
-    assert len(fake.connections) == 1
-    fake.connections[0].alive = 0
+    (first,) = fake.connections
+    assert all(first.keep_alive)
+    first.alive = 0
     assert len(await machines.machines()) == 2
     assert len(fake.connections) == 2
     fake.connections[1].alive = 0
     fake.refuses = True
     assert await reason_of(machines) == "libvirt: fault 38 of libvirt"
+    assert [connection for connection, _ in fake.closed] == fake.connections
     fake.refuses = False
     assert len(await machines.machines()) == 2
 
@@ -213,15 +249,118 @@ async def test_a_fault_of_another_kind_keeps_the_connection() -> None:
 
 async def test_a_libvirt_that_does_not_answer_takes_no_more_than_the_deadline() -> None:
     fake = FakeLibvirt()
+    machines = inventory(fake, deadline_s=0.02)
+    await machines.machines()
+    answers = threading.Event()
+    fake.before_each = lambda: (answers.wait(20), None)[1]
+    try:
+        for i in range(libvirt_inventory.MAX_CALLS + 2):
+            calls = min(i + 1, libvirt_inventory.MAX_CALLS)
+            assert await reason_of(machines) == (
+                f"libvirt did not answer within 0.02 s; {calls} of {libvirt_inventory.MAX_CALLS} calls are unanswered"
+            )
+    finally:
+        answers.set()
+
+
+async def test_some_calls_that_never_return_leave_room_for_others() -> None:
+    fake = FakeLibvirt()
     machines = inventory(fake, deadline_s=0.05)
     await machines.machines()
     answers = threading.Event()
     fake.before_each = lambda: (answers.wait(20), None)[1]
     try:
-        for _ in range(libvirt_inventory.MAX_CALLS + 2):
-            assert await reason_of(machines) == "libvirt did not answer within 0.05 s"
+        for _ in range(4):
+            await reason_of(machines)
+        fake.before_each = lambda: None
+        assert len(await machines.machines()) == 2
     finally:
         answers.set()
+
+
+@pytest.mark.parametrize("broken", [False, True])
+async def test_what_comes_too_late_is_dealt_with_in_its_own_thread(
+    broken: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Closing a connection asks libvirt, and so does forgetting one (``virConnect.__del__``): it may take its time."""
+    forgotten: list[threading.Thread] = []
+    may_open, closed = threading.Event(), threading.Event()
+
+    class Forgettable(Connection):
+        def close(self) -> int:
+            closed.set()
+            return 0
+
+        def __del__(self) -> None:
+            forgotten.append(threading.current_thread())
+
+    def open_late(uri: str) -> Connection:
+        may_open.wait(20)
+        connection = Forgettable(fake)
+        connection.alive = not broken
+        return connection
+
+    fake = FakeLibvirt()
+    monkeypatch.setattr(fake, "open", open_late)
+    machines = inventory(fake, deadline_s=0.05)
+    assert (await reason_of(machines)).startswith("libvirt did not answer")
+    may_open.set()
+    while machines._limiter.borrowed_tokens:
+        await trio.lowlevel.checkpoint()
+    assert closed.is_set() is broken
+    assert len(forgotten) == broken
+    assert threading.main_thread() not in forgotten
+    assert len(machines._idle) == (not broken)
+
+
+async def test_a_connection_that_breaks_too_late_is_not_opened_again() -> None:
+    """Opening another one might wait for ever."""
+    fake = FakeLibvirt()
+    machines = inventory(fake, deadline_s=0.05)
+    await machines.machines()
+    may_break = threading.Event()
+
+    def break_late() -> None:
+        may_break.wait(20)
+        fake.connections[0].alive = 0
+
+    fake.before_each = break_late
+    await reason_of(machines)
+    may_break.set()
+    while machines._limiter.borrowed_tokens:
+        await trio.lowlevel.checkpoint()
+    assert len(fake.connections) == len(fake.closed) == 1
+
+
+async def test_no_more_than_a_few_connections_are_kept() -> None:
+    fake = FakeLibvirt()
+    machines = inventory(fake)
+    together = threading.Barrier(libvirt_inventory.MAX_KEPT + 2)
+    fake.before_each = lambda: (together.wait(20), None)[1]
+    async with trio.open_nursery() as nursery:
+        for _ in range(together.parties):
+            nursery.start_soon(machines.machines)
+    assert len(fake.connections) == together.parties
+    assert len(fake.closed) >= 1
+    assert threading.main_thread() not in [thread for _, thread in fake.closed]
+
+
+async def test_what_is_raised_holds_nothing_of_libvirts() -> None:
+    """Trio's thread would have to free it."""
+    fake = FakeLibvirt()
+    fake.before_each = lambda: (_ for _ in ()).throw(LibvirtError(1))
+    with pytest.raises(ConsoleError) as caught:
+        await inventory(fake).machines()
+    exc: BaseException | None = caught.value
+    while exc is not None:
+        frames = [frame.f_locals.values() for frame, _ in traceback.walk_tb(exc.__traceback__)]
+        assert not any(isinstance(value, Connection | Domain) for values in frames for value in values)
+        exc = exc.__context__
+
+
+def test_a_uri_that_is_none_is_a_fault_of_the_configuration() -> None:
+    with pytest.raises(BadConfiguration, match=r"access\.inventory = 'libvirt:qemu\+tcp://\[bad/system': Invalid"):
+        inventory(FakeLibvirt(), "qemu+tcp://[bad/system")
 
 
 def test_a_missing_module_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,8 +24,9 @@ LOCAL = (
 )
 
 
-def read(graphics: str, title: str = "", any_host: str = "192.0.2.9") -> ConsoleTarget:
-    return console_target(DOMAIN.format(graphics=graphics, title=title), any_host=any_host, now=NOW)
+def read(graphics: str, title: str = "", *, remote: bool = False) -> ConsoleTarget:
+    xml = DOMAIN.format(graphics=graphics, title=title)
+    return console_target(xml, any_host="192.0.2.9", remote=remote, now=NOW)
 
 
 def test_a_domain_with_a_password() -> None:
@@ -83,6 +84,20 @@ def test_where_it_listens(graphics: str, host: str, port: int, websocket_url: st
 def test_domains_without_a_console(graphics: str, words: str) -> None:
     with pytest.raises(NoConsole, match=words):
         read(graphics)
+
+
+@pytest.mark.parametrize("where", ["listen='127.0.0.1'", "listen='::1'", "listen='localhost'", "socket='/run/vm/x'"])
+@pytest.mark.parametrize("port", ["port='5900'", "websocket='5700'"])
+def test_what_listens_on_another_machine_only_is_not_sought_on_this_one(where: str, port: str) -> None:
+    graphics = f"<graphics type='vnc' {port} {where}/>"
+    assert read(graphics).host
+    with pytest.raises(NoConsole, match="of another machine"):
+        read(graphics, remote=True)
+
+
+@pytest.mark.parametrize(("listen", "host"), [("0.0.0.0", "192.0.2.9"), ("10.0.0.1", "10.0.0.1")])
+def test_what_another_machine_shows_to_others_is_opened(listen: str, host: str) -> None:
+    assert read(f"<graphics type='vnc' port='5900' listen='{listen}'/>", remote=True).host == host
 
 
 def test_a_password_holds_until_its_time_in_utc() -> None:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import secrets
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import trio
 from playwright.sync_api import Browser
+
+from trio_cpvm.access import libvirt_inventory
+from trio_cpvm.errors import ConsoleError
 
 from .access import Client, add_caller
 from .browser import ConsolePage
@@ -88,3 +93,19 @@ def test_domains_are_listed_and_opened(
         assert tab.faults == []
     finally:
         context.close()
+
+
+async def test_calls_that_are_never_answered_end_with_their_connection(
+    libvirtd: Libvirtd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """libvirt itself notices that nobody is there any more: for that its event loop has to run."""
+    monkeypatch.setattr(libvirt_inventory, "KEEP_ALIVE_S", 1)
+    monkeypatch.setattr(libvirt_inventory, "KEEP_ALIVE_COUNT", 1)
+    machines = libvirt_inventory.LibvirtInventory(libvirtd.uri, deadline_s=0.5)
+    assert await machines.machines() == []
+    libvirtd.process.pause()
+    with pytest.raises(ConsoleError, match="did not answer"):
+        await machines.machines()
+    await trio.to_thread.run_sync(lambda: wait_for(lambda: not machines._limiter.borrowed_tokens, "the call ends"))
+    libvirtd.process.send(signal.SIGCONT)
+    assert await machines.machines() == []

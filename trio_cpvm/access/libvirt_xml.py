@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from xml.etree import ElementTree as ET
 
-from ..models import ConsoleTarget, Secret, format_address
+from ..models import ConsoleTarget, Secret, format_address, is_loopback
 
 #: Listening on every address says nothing about where to connect.
 _ANY = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 -- compared with, not listened on
@@ -20,12 +20,13 @@ class NoConsole(Exception):
     """The domain has no VNC screen that could be opened now. The text is for the log."""
 
 
-def console_target(xml: str, *, any_host: str, now: float) -> ConsoleTarget:
+def console_target(xml: str, *, any_host: str, remote: bool, now: float) -> ConsoleTarget:
     """The console of a running domain.
 
     Args:
         xml: with ``VIR_DOMAIN_XML_SECURE``, or the password is missing.
         any_host: where to connect if it listens on every address.
+        remote: it runs on another machine than this proxy, whose loopback and sockets cannot be reached from here.
         now: seconds since the epoch, for the password's end.
 
     Raises:
@@ -45,6 +46,8 @@ def console_target(xml: str, *, any_host: str, now: float) -> ConsoleTarget:
     port, websocket = _port(graphics, "port"), _port(graphics, "websocket")
     if not path and not port and not websocket:
         raise NoConsole("its VNC graphics listen nowhere")
+    if remote and (path or is_loopback(host)):
+        raise NoConsole(f"its VNC graphics listen on {path or host} of another machine")
     return ConsoleTarget(
         host=f"unix:{path}" if path else host,
         port=0 if path else port,
