@@ -57,6 +57,7 @@ SANS_IO_IN_ACCESS = {
         "parameters",
         "private_file",
         "signature",
+        "used_signatures",
     )
 }
 #: The doubles stand beside the layers: on the ground and the protocols, under nobody but these.

@@ -11,8 +11,8 @@ from tests.helpers import NOW
 from trio_cpvm.access.callers import Callers, bearer_digest, parse_callers
 from trio_cpvm.access.credentials import How, NotAuthenticated, asked_by_another_site, authenticate
 from trio_cpvm.access.parameters import read_parameters
+from trio_cpvm.access.used_signatures import UsedSignatures
 from trio_cpvm.http import Request
-from trio_cpvm.token.used import UsedTokens
 
 CALLERS = parse_callers(
     f"""
@@ -32,11 +32,13 @@ def basic(text: str) -> str:
 
 
 def ask(
-    authorization: str | None = None, query: str = "", *, used: UsedTokens | None = None, callers: Callers = CALLERS
+    authorization: str | None = None, query: str = "", *, used: UsedSignatures | None = None, callers: Callers = CALLERS
 ) -> tuple[str, How]:
     headers = (("authorization", authorization),) if authorization is not None else ()
     request = Request(method="GET", path="/", query=query, headers=headers)
-    identity = authenticate(request, read_parameters(query), callers, UsedTokens() if used is None else used, now=NOW)
+    identity = authenticate(
+        request, read_parameters(query), callers, UsedSignatures() if used is None else used, now=NOW
+    )
     return identity.caller.name, identity.how
 
 
@@ -83,11 +85,12 @@ def test_what_does_not_hold_is_told_to_the_log(authorization: str | None, how: H
         ask(authorization)
     assert caught.value.how is how
     assert (caught.value.claimed.name if caught.value.claimed else None) == claimed
+    assert caught.value.is_guess is (how is not None)
     assert "key" not in str(caught.value).replace("bearer key", "").replace("that key", "")
 
 
 def test_signed_requests_are_taken_once_each() -> None:
-    used = UsedTokens()
+    used = UsedSignatures()
     query = signed()
     assert ask(query=query, used=used) == ("bob", How.SIGNED)
     with pytest.raises(NotAuthenticated, match="has been used already") as caught:
@@ -96,13 +99,21 @@ def test_signed_requests_are_taken_once_each() -> None:
     assert ask(query=signed(NOW + 61), used=used) == ("bob", How.SIGNED)
 
 
-def test_used_signatures_are_remembered_until_they_expire() -> None:
-    used = UsedTokens()
-    for until in (NOW, NOW + 1, NOW + 60):
-        ask(query=signed(until), used=used)
-    assert len(used) == 3
-    used.use("x", until=None, now=NOW + 30)
-    assert len(used) == 2
+def test_no_caller_can_make_the_others_signatures_count_twice() -> None:
+    """Nor its own: nothing is forgotten before its time."""
+    used = UsedSignatures(capacity=3)
+    query = signed()
+    for i in range(3):
+        assert used.use("mallory", str(i), until=NOW + 1000, now=NOW)
+    ask(query=query, used=used)
+    for i in range(2):
+        ask(query=signed(NOW + 70 + i), used=used)
+    with pytest.raises(NotAuthenticated, match="too many") as caught:
+        ask(query=signed(NOW + 80), used=used)
+    assert (caught.value.how, caught.value.claimed) == (How.SIGNED, CALLERS.named("bob"))
+    assert not caught.value.is_guess
+    with pytest.raises(NotAuthenticated, match="has been used already"):
+        ask(query=query, used=used)
 
 
 @pytest.mark.parametrize(
@@ -119,6 +130,7 @@ def test_who_means_to_sign_has_to_sign_well(query: str, words: str) -> None:
     with pytest.raises(NotAuthenticated, match=words) as caught:
         ask("Bearer alice's key", query)
     assert caught.value.how is How.SIGNED
+    assert caught.value.is_guess is (words != "nobody has that apiKey")
 
 
 @pytest.mark.parametrize(

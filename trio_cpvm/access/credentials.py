@@ -13,11 +13,11 @@ import enum
 import attrs
 
 from ..http import Request
-from ..token.used import UsedTokens
 from . import signature
 from .callers import Caller, Callers, same_name
 from .parameters import Parameters
 from .signature import SignatureRefused
+from .used_signatures import TooManySignatures, UsedSignatures
 
 #: What a browser sends along with requests that another web site has caused (Fetch Metadata, ``Sec-Fetch-Site``).
 _FOREIGN_SITES = frozenset({"cross-site", "same-site"})
@@ -52,16 +52,20 @@ class NotAuthenticated(Exception):
         why: for the log; holds nothing that was sent.
         how: what it tried; ``None``: nothing at all, as browsers do at first.
         claimed: whom it claimed to be, if there is such a caller.
+        is_guess: whether it showed something wrong. Not so what any web site can make a visitor's browser send.
     """
 
-    def __init__(self, why: str, how: How | None = None, claimed: Caller | None = None) -> None:
+    def __init__(
+        self, why: str, how: How | None = None, claimed: Caller | None = None, *, is_guess: bool = False
+    ) -> None:
         super().__init__(why)
         self.how = how
         self.claimed = claimed
+        self.is_guess = is_guess
 
 
 def authenticate(
-    request: Request, parameters: Parameters, callers: Callers, used: UsedTokens, *, now: float
+    request: Request, parameters: Parameters, callers: Callers, used: UsedSignatures, *, now: float
 ) -> Identity:
     """Find out who sends a request.
 
@@ -85,7 +89,7 @@ def authenticate(
         case "bearer":
             caller = callers.with_bearer_key(credentials)
             if caller is None:
-                raise NotAuthenticated("nobody has that bearer key", How.BEARER)
+                raise NotAuthenticated("nobody has that bearer key", How.BEARER, is_guess=True)
             return Identity(caller, How.BEARER)
         case "basic":
             return _basic(credentials, callers)
@@ -100,25 +104,29 @@ def asked_by_another_site(request: Request) -> bool:
     return (request.header("sec-fetch-site") or "").lower() in _FOREIGN_SITES
 
 
-def _signed(parameters: Parameters, callers: Callers, used: UsedTokens, now: float) -> Identity:
+def _signed(parameters: Parameters, callers: Callers, used: UsedSignatures, now: float) -> Identity:
     caller = callers.with_api_key(parameters.get("apikey"))
     if caller is None:
         raise NotAuthenticated("nobody has that apiKey", How.SIGNED)
     try:
         signed = signature.verify(parameters, caller.secret_key, now=now)
     except SignatureRefused as exc:
-        raise NotAuthenticated(str(exc), How.SIGNED, caller) from None
-    if not used.use(f"{caller.name} {signed.mark}", until=signed.until, now=now):
-        raise NotAuthenticated("the signature has been used already", How.SIGNED, caller)
+        raise NotAuthenticated(str(exc), How.SIGNED, caller, is_guess=True) from None
+    try:
+        fresh = used.use(caller.name, signed.mark, until=signed.until, now=now)
+    except TooManySignatures:
+        raise NotAuthenticated("too many signatures that have not expired yet", How.SIGNED, caller) from None
+    if not fresh:
+        raise NotAuthenticated("the signature has been used already", How.SIGNED, caller, is_guess=True)
     return Identity(caller, How.SIGNED)
 
 
 def _basic(credentials: str, callers: Callers) -> Identity:
     try:
-        name, colon, key = base64.b64decode(credentials, validate=True).decode("utf-8").partition(":")
+        name, _, key = base64.b64decode(credentials, validate=True).decode("utf-8").partition(":")
     except (binascii.Error, ValueError):
-        raise NotAuthenticated("Basic credentials that cannot be decoded", How.BASIC) from None
+        raise NotAuthenticated("Basic credentials that cannot be decoded", How.BASIC, is_guess=True) from None
     claimed, owner = callers.named(name), callers.with_bearer_key(key)
-    if not colon or owner is None or not same_name(owner.name, name):
-        raise NotAuthenticated("that name does not go with that key", How.BASIC, claimed)
+    if owner is None or not same_name(owner.name, name):
+        raise NotAuthenticated("that name does not go with that key", How.BASIC, claimed, is_guess=True)
     return Identity(owner, How.BASIC)

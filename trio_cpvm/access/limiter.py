@@ -6,7 +6,7 @@ import ipaddress
 import math
 from collections import OrderedDict, deque
 
-#: How many addresses and names are remembered at once; the ones that failed longest ago are forgotten first.
+#: How many addresses are remembered at once; the ones that failed longest ago are forgotten first.
 CAPACITY = 10_000
 
 
@@ -56,7 +56,7 @@ def client_key(client: str) -> str:
     try:
         address = ipaddress.ip_address(client)
     except ValueError:
-        return f"client {client}"
+        return client
     if isinstance(address, ipaddress.IPv6Address):
-        return f"client {ipaddress.ip_network((address, 64), strict=False)}"
-    return f"client {address}"
+        return str(ipaddress.ip_network((address, 64), strict=False))
+    return str(address)

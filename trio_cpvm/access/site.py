@@ -22,7 +22,6 @@ from ..logger import get_logger
 from ..models import ConsoleTarget, Secret
 from ..static import PageFiles
 from ..token import TokenInvalid, TokenReader, mint_token, new_session_uuid, open_token
-from ..token.used import UsedTokens
 from .answers import COMMAND, ERROR_RESPONSE, RESPONSE, endpoint_answer, error_answer
 from .callers import Caller, Callers
 from .credentials import CHALLENGES, How, Identity, NotAuthenticated, asked_by_another_site, authenticate
@@ -30,6 +29,7 @@ from .index import CONSOLE_PATH, IndexPage
 from .limiter import FailureLimiter, client_key
 from .machines import Found, Inventory, Machine, MachineState
 from .parameters import Parameters, read_parameters
+from .used_signatures import UsedSignatures
 
 log = get_logger("trio_cpvm.access")
 
@@ -68,6 +68,7 @@ class AccessSite:
         inventory: where the machines are.
         pages: the pages' files.
         now: the time of day, in seconds since the epoch.
+        clock: seconds that never go back, for how long somebody has to wait.
 
     Raises:
         BadConfiguration: the page has not been built.
@@ -82,6 +83,7 @@ class AccessSite:
         inventory: Inventory,
         pages: PageFiles,
         now: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._config = config
         self._tokens = tokens
@@ -90,8 +92,9 @@ class AccessSite:
         self._pages = pages
         self._index = IndexPage(pages)
         self._now = now
+        self._clock = clock
         self._base = _known_base(config)
-        self._used_signatures = UsedTokens()
+        self._used_signatures = UsedSignatures()
         self._failures = FailureLimiter(config.access.max_failures, config.access.failure_window_s)
 
     async def answer(self, request: Request, client: str) -> Response:
@@ -124,33 +127,27 @@ class AccessSite:
     # -- who
 
     def _identify(self, request: Request, parameters: Parameters, callers: Callers, attempt: _Attempt) -> Identity:
-        now = self._now()
         client = client_key(attempt.client)
         counted = attempt.client != "local"  # behind a unix socket everybody is
         if counted:
-            self._check_wait(client, attempt, now)
+            self._check_wait(client, attempt)
         try:
-            identity = authenticate(request, parameters, callers, self._used_signatures, now=now)
+            identity = authenticate(request, parameters, callers, self._used_signatures, now=self._now())
         except NotAuthenticated as exc:
             attempt.how = exc.how
             attempt.caller = exc.claimed.name if exc.claimed else ""
-            if exc.how is not None:
-                if counted:
-                    self._failures.failed(client, now=now)
-                if exc.claimed is not None:
-                    self._check_wait(_guess_key(exc.claimed), attempt, now)
-                    self._failures.failed(_guess_key(exc.claimed), now=now)
+            if exc.is_guess and counted:
+                self._failures.failed(client, now=self._clock())
             raise ConsoleError(errors.ACCESS_UNAUTHORISED, str(exc)) from None
         attempt.how, attempt.caller = identity.how, identity.caller.name
         if request.path != INDEX_PATH and identity.how is How.BASIC and asked_by_another_site(request):
             raise ConsoleError(errors.ORIGIN_REFUSED, "another web site made the browser ask")
-        self._check_wait(_caller_key(identity.caller), attempt, now)
         return identity
 
-    def _check_wait(self, key: str, attempt: _Attempt, now: float) -> None:
-        attempt.wait_s = self._failures.wait_s(key, now=now)
+    def _check_wait(self, client: str, attempt: _Attempt) -> None:
+        attempt.wait_s = self._failures.wait_s(client, now=self._clock())
         if attempt.wait_s:
-            raise ConsoleError(errors.TOO_MANY_ATTEMPTS, f"{key.partition(' ')[0]}, for {attempt.wait_s} s more")
+            raise ConsoleError(errors.TOO_MANY_ATTEMPTS, f"for {attempt.wait_s} s more")
 
     # -- what
 
@@ -192,7 +189,6 @@ class AccessSite:
         acceptable = len(machine_id) <= MAX_MACHINE_CHARS and machine_id.isprintable()
         found = await self._inventory.find(machine_id) if acceptable else None
         if found is None or not caller.may_open(found.machine):
-            self._failures.failed(_caller_key(caller), now=self._now())
             raise ConsoleError(errors.MACHINE_NOT_FOUND, "unknown" if found is None else "forbidden")
         return found
 
@@ -267,13 +263,3 @@ def _legacy_url(legacy: str, machine_id: str) -> str:
 
 def _redirect(url: str) -> Response:
     return Response(status=302, content_type="", headers=(("Location", url),))
-
-
-def _caller_key(caller: Caller) -> str:
-    """Counts the machines that a caller asked for in vain."""
-    return f"caller {caller.name}"
-
-
-def _guess_key(caller: Caller) -> str:
-    """Counts wrong keys in a caller's name. They do not keep the right key out: anybody could lock anybody out."""
-    return f"guess {caller.name}"

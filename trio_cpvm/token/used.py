@@ -5,14 +5,15 @@ from __future__ import annotations
 import heapq
 from collections import OrderedDict
 
-#: How many used tokens are remembered at once. Only tokens that this proxy's keys sealed get here.
+#: How many used tokens are remembered at once. Whoever is given a token can bring one here, and no more than that.
 CAPACITY = 100_000
 
 
 class UsedTokens:
     """Remembers the ``sessionUuid`` of every token that opened a console, for as long as the token lives.
 
-    Tokens without an end are remembered until ``CAPACITY`` is reached; then the oldest of them are forgotten first.
+    Tokens without an end are remembered until ``CAPACITY`` is reached; then the oldest of them are forgotten first, and
+    those that end soonest after them.
     """
 
     def __init__(self, capacity: int = CAPACITY) -> None:
@@ -36,7 +37,7 @@ class UsedTokens:
             until: when the token can no longer be good, clock skew included; ``None``: never.
             now: on the same clock.
         """
-        self._forget(now)
+        self.forget(now)
         if self.seen(session_uuid):
             return False
         if until is None:
@@ -51,6 +52,7 @@ class UsedTokens:
                 del self._until[heapq.heappop(self._ends)[1]]
         return True
 
-    def _forget(self, now: float) -> None:
+    def forget(self, now: float) -> None:
+        """Forget the tokens that can no longer be good."""
         while self._ends and self._ends[0][0] < now:
             del self._until[heapq.heappop(self._ends)[1]]
