@@ -68,7 +68,7 @@ class Front:
             client = client_address(stream)
 
             async def site(request: Request) -> Response | TakeOver:
-                return await self.site.answer(request, client)
+                return await self.site.answer(attrs.evolve(request, secure=secure), client)
 
             if secure:
                 stream = await self._handshake(stream)

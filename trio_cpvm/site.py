@@ -84,7 +84,7 @@ class PublicSite:
         if request.path == WEBSOCKET_PATH:
             return self._open_console(request, client)
         if self.access is not None and request.path in ACCESS_PATHS:
-            return await self.access.answer(request, client)
+            return await self.access.answer(request, client, draining=self.registry.draining)
         try:
             return self._page_or_file(request, client)
         except ConsoleError as error:

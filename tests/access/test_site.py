@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import base64
 import json
+import ssl
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 import attrs
 import pytest
+import trio
+import trustme
 from trio.testing import MockClock
 
 from tests.access.signing import signed_query
@@ -190,29 +193,53 @@ async def test_every_answer_has_a_token_of_its_own(autojump_clock: MockClock) ->
 @timely
 async def test_the_configuration_says_how_long_how_often_and_from_where(autojump_clock: MockClock) -> None:
     site = make(token_ttl_s=7.5, reusable_tokens=True, session=SessionConfig(check_source_ip=True))
-    target = token_of((await ask(site, console())).header("location") or "")
-    assert (target.not_after, target.session_uuid, target.source_ip) == (NOW + 7.5, "", "local")
+    answer = await ask_from(site, "::ffff:192.0.2.7", console(), f"Bearer {ALICE}")
+    target = token_of(answer.header("location") or "")
+    assert (target.not_after, target.session_uuid, target.source_ip) == (NOW + 7.5, "", "192.0.2.7")
+    assert_refused(await ask(site, console()), errors.SOURCE_IP_MISMATCH)
+
+
+@timely
+async def test_a_proxy_that_ends_hands_out_nothing_any_more(autojump_clock: MockClock) -> None:
+    site = make()
+    site.registry.draining = True
+    assert_refused(await ask(site, console()), errors.DRAINING)
+    assert_refused(await ask(site, console(), BOB + "x"), errors.ACCESS_UNAUTHORISED)
+    assert (await ask(site, "/")).status == 200
 
 
 @timely
 @pytest.mark.parametrize(
-    ("server", "start"),
+    "server",
     [
-        (ServerConfig(listen=(TcpAddress("127.0.0.1", 8080),)), "http://127.0.0.1:8080/novnc?"),
-        (ServerConfig(listen=(TcpAddress("127.0.0.1", 0),)), "/novnc?"),
-        (ServerConfig(listen=(TcpAddress("", 8080),)), "/novnc?"),
-        (ServerConfig(listen=(), listen_tls=(TcpAddress("0.0.0.0", 443),)), "/novnc?"),
-        (ServerConfig(listen=(), listen_tls=(TcpAddress("192.0.2.1", 443),)), "https://192.0.2.1:443/novnc?"),
+        ServerConfig(listen=(TcpAddress("192.0.2.1", 8080),)),
+        ServerConfig(listen=(TcpAddress("", 8080),), listen_tls=(TcpAddress("", 443),)),
+        ServerConfig(listen_tls=(TcpAddress("", 443),)),  # ``listen`` is on loopback
     ],
 )
+@pytest.mark.parametrize("secure", [False, True])
 async def test_without_a_public_url_the_way_back_is_the_way_in(
-    server: ServerConfig, start: str, autojump_clock: MockClock
+    server: ServerConfig, secure: bool, autojump_clock: MockClock
 ) -> None:
-    site = make(server=server)
-    assert ((await ask(site, console())).header("location") or "").startswith(start)
-    url = endpoint(await ask(site, console(response="json")))["url"]
-    scheme = "http" if server.listen else "https"
-    assert url.startswith(f"{scheme}://console.test{start}" if start.startswith("/") else start)
+    authority = trustme.CA()
+    ours, theirs = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()
+    authority.issue_cert("console.test").configure_cert(ours)
+    authority.configure_trust(theirs)
+    front = make_front(make(server=server))
+    front.tls = lambda: ours
+    bearer = [("authorization", f"Bearer {ALICE}")]
+
+    async def get(path: str) -> HttpAnswer:
+        if not secure:
+            async with connected(front.handle) as stream:
+                return await http_get(stream, path, headers=bearer)
+        async with connected(front.handle_tls) as stream:
+            secured = trio.SSLStream(stream, theirs, server_hostname="console.test")
+            return await http_get(secured, path, headers=bearer)
+
+    assert ((await get(console())).header("location") or "").startswith("/novnc?token=")
+    url = endpoint(await get(console(response="json")))["url"]
+    assert url.startswith(f"http{'s' * secure}://console.test/novnc?token=")
 
 
 @timely

@@ -15,10 +15,9 @@ from ..config import read_table
 from ..errors import BadConfiguration
 from ..models import ConsoleTarget, Secret
 from .changing_file import ChangingFile
-from .machines import Found, Machine, MachineState
+from .machines import MAX_ID_CHARS, Found, Machine, MachineState
 from .private_file import FileText, parse_toml
 
-MAX_ID_CHARS = 256
 _NONE = Secret("")
 
 

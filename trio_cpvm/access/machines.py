@@ -10,6 +10,9 @@ import attrs
 
 from ..models import ConsoleTarget
 
+#: Longer ones are no machine's.
+MAX_ID_CHARS = 256
+
 
 class MachineState(enum.StrEnum):
     """What a machine does, as far as its console is concerned."""

@@ -13,11 +13,12 @@ from urllib.parse import quote, urlsplit
 import attrs
 
 from .. import errors
-from ..config import Config, TcpAddress
+from ..config import Config
 from ..errors import ConsoleError, sanitise_text
+from ..gate import normal_address
 from ..http import Request, Response
 from ..http.upgrade import error_response
-from ..links import ANY_ADDRESS, base_url, console_url
+from ..links import console_url
 from ..logger import get_logger
 from ..models import ConsoleTarget, Secret
 from ..static import PageFiles
@@ -27,7 +28,7 @@ from .callers import Caller, Callers
 from .credentials import CHALLENGES, How, Identity, NotAuthenticated, asked_by_another_site, authenticate
 from .index import CONSOLE_PATH, IndexPage
 from .limiter import FailureLimiter, client_key
-from .machines import Found, Inventory, Machine, MachineState
+from .machines import MAX_ID_CHARS, Found, Inventory, Machine, MachineState
 from .parameters import Parameters, read_parameters
 from .used_signatures import UsedSignatures
 
@@ -37,8 +38,6 @@ INDEX_PATH = "/"
 API_PATHS = frozenset({"/client/api", "/client/api/"})
 PATHS = frozenset({INDEX_PATH, CONSOLE_PATH, *API_PATHS})
 
-#: Longer ones are no machine's.
-MAX_MACHINE_CHARS = 256
 #: CloudStack's UI makes up short ones; a token has to hold it.
 MAX_EXTRA_CHARS = 256
 
@@ -93,16 +92,16 @@ class AccessSite:
         self._index = IndexPage(pages)
         self._now = now
         self._clock = clock
-        self._base = _known_base(config)
         self._used_signatures = UsedSignatures()
         self._failures = FailureLimiter(config.access.max_failures, config.access.failure_window_s)
 
-    async def answer(self, request: Request, client: str) -> Response:
+    async def answer(self, request: Request, client: str, *, draining: bool = False) -> Response:
         """Answer a request for one of ``PATHS``. Never raises ``ConsoleError``: refusals are answers already.
 
         Args:
             request: what was asked.
             client: the caller's address.
+            draining: no console will be opened any more.
         """
         attempt = _Attempt(client=client, path=request.path)
         as_json = request.path in API_PATHS
@@ -116,6 +115,8 @@ class AccessSite:
             identity = self._identify(request, parameters, await self._callers(), attempt)
             if request.path == INDEX_PATH:
                 response = await self._list(identity, request)
+            elif draining:
+                raise ConsoleError(errors.DRAINING)
             else:
                 response = await self._open(request, parameters, identity, attempt, as_json=as_json)
         except ConsoleError as error:
@@ -181,12 +182,12 @@ class AccessSite:
             return endpoint_answer(url) if as_json else _redirect(url)
         token = self._mint(found, attempt.client, extra)
         if as_json:
-            return endpoint_answer(console_url(self._base or self._asked_base(request), token, extra), token, extra)
+            return endpoint_answer(console_url(self._base or _asked_base(request), token, extra), token, extra)
         return _redirect(console_url(self._base, token))
 
     async def _find(self, machine_id: str, caller: Caller) -> Found:
         """The machine, if the caller may open it. Whether it is unknown or forbidden only the log tells."""
-        acceptable = len(machine_id) <= MAX_MACHINE_CHARS and machine_id.isprintable()
+        acceptable = len(machine_id) <= MAX_ID_CHARS and machine_id.isprintable()
         found = await self._inventory.find(machine_id) if acceptable else None
         if found is None or not caller.may_open(found.machine):
             raise ConsoleError(errors.MACHINE_NOT_FOUND, "unknown" if found is None else "forbidden")
@@ -201,7 +202,7 @@ class AccessSite:
             found.target,
             vm_id=found.machine.id,
             name=found.target.name or found.machine.name,
-            source_ip=client if self._config.session.check_source_ip else "",
+            source_ip=_source_ip(client) if self._config.session.check_source_ip else "",
             session_uuid="" if self._config.access.reusable_tokens else new_session_uuid(),
             extra_token=Secret(extra) if extra else None,
             not_after=round(self._now() + self._config.access.token_ttl_s, 3),
@@ -214,12 +215,10 @@ class AccessSite:
             raise ConsoleError(errors.MACHINE_WITHOUT_CONSOLE, f"no token can hold it: {exc}") from None
         return token
 
-    def _asked_base(self, request: Request) -> str:
-        """The address that the caller has used for this proxy (the door has looked at its form)."""
-        host = request.header("host")
-        if not host:
-            raise ConsoleError(errors.BAD_REQUEST, "neither a Host header nor server.public_url")
-        return f"{'http' if self._config.server.listen else 'https'}://{host}"
+    @property
+    def _base(self) -> str:
+        """What console URLs start with; empty: a browser finds back by itself."""
+        return self._config.server.public_url.rstrip("/")
 
     # -- answers
 
@@ -247,18 +246,24 @@ class AccessSite:
         log.info(event, **{name: value for name, value in fields.items() if value})
 
 
-def _known_base(config: Config) -> str:
-    """What console URLs start with, as far as the configuration says so; else they are relative."""
-    listeners = (*config.server.listen, *config.server.listen_tls)
-    first = next((a for a in listeners if isinstance(a, TcpAddress) and a.port), None)
-    if config.server.public_url or (first is not None and first.host not in ANY_ADDRESS):
-        return base_url(config)
-    return ""
+def _asked_base(request: Request) -> str:
+    """The address that the caller has used for this proxy (the door has looked at its form)."""
+    host = request.header("host")
+    if not host:
+        raise ConsoleError(errors.BAD_REQUEST, "neither a Host header nor server.public_url")
+    return f"{'https' if request.secure else 'http'}://{host}"
 
 
 def _legacy_url(legacy: str, machine_id: str) -> str:
     separator = "&" if urlsplit(legacy).query else "?"
     return f"{legacy}{separator}cmd=access&vm={quote(machine_id, safe='')}"
+
+
+def _source_ip(client: str) -> str:
+    try:
+        return normal_address(client)
+    except ValueError:  # it came by a unix socket
+        raise ConsoleError(errors.SOURCE_IP_MISMATCH, "session.check_source_ip: the caller has no address") from None
 
 
 def _redirect(url: str) -> Response:
