@@ -90,6 +90,26 @@ def test_values_arrive_in_their_types() -> None:
             "[server]\npublic_url = 'ftp://x'",
             ["server.public_url = 'ftp://x': expected http(s)://host[:port][/path], or nothing"],
         ),
+        (
+            "[server]\npublic_url = 'https://h:99999'",
+            ["server.public_url = 'https://h:99999': Port out of range 0-65535"],
+        ),
+        (
+            "[server]\npublic_url = 'https://höst'",
+            ["server.public_url = 'https://höst': a URL has no spaces and only ASCII"],
+        ),
+        (
+            "[access]\nlegacy_console_url = 'https://h/a b'",
+            ["access.legacy_console_url = 'https://h/a b': a URL has no spaces and only ASCII"],
+        ),
+        (
+            '[access]\nlegacy_console_url = "https://h/\\r\\nX: y"',
+            ["access.legacy_console_url = 'https://h/\\r\\nX: y': a URL has no spaces and only ASCII"],
+        ),
+        (
+            "[access]\nlegacy_console_url = 'http://[bad'",
+            ["access.legacy_console_url = 'http://[bad': Invalid IPv6 URL"],
+        ),
     ],
 )
 def test_errors_name_file_key_and_value(text: str, faults: list[str]) -> None:

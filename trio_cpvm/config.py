@@ -15,7 +15,7 @@ import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NewType, TypeAlias, TypeVar, cast, get_args, get_origin
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import attrs
 from cattrs import Converter
@@ -159,14 +159,23 @@ def _not_empty(_: object, attribute: attrs.Attribute[tuple[_T, ...]], value: tup
         raise ValueError("at least one is needed")
 
 
-def _web_address(_: object, attribute: attrs.Attribute[str], value: str) -> None:
+def _url_parts(value: str) -> SplitResult:
+    """Raises ``ValueError`` for what could not stand in a header either."""
+    if not all("!" <= char <= "~" for char in value):
+        raise ValueError("a URL has no spaces and only ASCII")
     parts = urlsplit(value)
+    _ = parts.port  # raises, too
+    return parts
+
+
+def _web_address(_: object, attribute: attrs.Attribute[str], value: str) -> None:
+    parts = _url_parts(value)
     if value and (parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment):
         raise ValueError("expected http(s)://host[:port][/path], or nothing")
 
 
 def _link(_: object, attribute: attrs.Attribute[str], value: str) -> None:
-    parts = urlsplit(value)
+    parts = _url_parts(value)
     if value and (parts.scheme not in ("http", "https") or not parts.hostname or parts.fragment):
         raise ValueError("expected http(s)://host[:port][/path][?query], or nothing")
 

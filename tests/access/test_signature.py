@@ -54,18 +54,51 @@ def test_every_value_is_signed_as_java_encodes_it(value: str) -> None:
     verify(read_parameters(query(token=value)), KEY, now=NOW)
 
 
-def test_a_tilde_may_stay_as_it_is() -> None:
-    parameters = {"apiKey": "K", "signatureVersion": "3", "expires": expires(NOW), "token": "a~b"}
+def with_tilde_as_it_is(parameters: dict[str, str]) -> str:
+    """Signed as PyPI's ``cs`` does."""
     message = "&".join(f"{name}={quote(parameters[name], safe='*')}" for name in sorted(parameters)).lower()
     mark = base64.b64encode(hmac.new(KEY.reveal().encode(), message.encode(), hashlib.sha1).digest()).decode()
-    text = "&".join(f"{name}={quote(value, safe='')}" for name, value in {**parameters, "signature": mark}.items())
-    java = verify(read_parameters(text), KEY, now=NOW)
-    assert java.mark == verify(read_parameters(query_of(parameters)), KEY, now=NOW).mark
+    return spelled({**parameters, "signature": mark})
+
+
+def spelled(parameters: dict[str, str]) -> str:
+    return "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in parameters.items())
+
+
+def test_a_tilde_may_stay_as_it_is() -> None:
+    parameters = {"apiKey": "K", "signatureVersion": "3", "expires": expires(NOW), "token": "a~b"}
+    for query in (with_tilde_as_it_is(parameters), query_of(parameters)):
+        verify(read_parameters(query), KEY, now=NOW)
+
+
+def test_the_mark_is_the_signature_that_was_given() -> None:
+    """Or two readings of one signature would be two."""
+    parameters = {"apiKey": "K", "signatureVersion": "3", "expires": expires(NOW), "token": "a~b"}
+    for query in (with_tilde_as_it_is(parameters), query_of(parameters)):
+        given = base64.b64decode(read_parameters(query).get("signature"))
+        assert verify(read_parameters(query), KEY, now=NOW).mark == given.hex()
+
+
+@pytest.mark.parametrize("folded", ["token=a&uuid", "token&uuid", "token=a"])
+def test_a_name_that_could_stand_for_two_parameters_is_refused(folded: str) -> None:
+    parameters = {"apiKey": "K", "signatureVersion": "3", "expires": expires(NOW), folded: "2"}
+    assert why_not(query_of(parameters)) == "a name with & or ="
+
+
+def test_names_are_sorted_as_they_were_sent() -> None:
+    """Capitals before small letters, as ``java.util.Collections.sort`` has it."""
+    text = query_of({"apiKey": "K", "signatureVersion": "3", "expires": expires(NOW), "Zone": "1", "alpha": "2"})
+    verify(read_parameters(text), KEY, now=NOW)
+
+
+@pytest.mark.parametrize("name", ["Signature", "SIGNATURE"])
+def test_the_signature_is_left_out_however_its_name_is_written(name: str) -> None:
+    verify(read_parameters(query().replace("&signature=", f"&{name}=")), KEY, now=NOW)
 
 
 def query_of(parameters: dict[str, str]) -> str:
     every = {**parameters, "signature": signature(parameters, KEY.reveal())}
-    return "&".join(f"{name}={quote(value, safe='')}" for name, value in every.items())
+    return spelled(every)
 
 
 @pytest.mark.parametrize(

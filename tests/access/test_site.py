@@ -399,6 +399,21 @@ async def test_refusals_of_the_api_are_json(query: str, name: str, reason: Reaso
 
 
 @timely
+@pytest.mark.parametrize("token", ["a\nb", "\x00", "x\u202ey"])
+async def test_an_extra_token_can_be_printed(token: str, autojump_clock: MockClock) -> None:
+    query = urlencode({"command": "createConsoleEndpoint", "virtualmachineid": "vm-1", "token": token})
+    assert (await ask(make(), f"/client/api?{query}")).status == 400
+
+
+@timely
+@pytest.mark.parametrize("vm", ["a\nb", "x" * 257])
+async def test_no_inventory_is_asked_for_what_is_no_machine(vm: str, autojump_clock: MockClock) -> None:
+    machines = Machines()
+    machines.all[vm] = found(vm, "x")
+    assert_refused(await ask(make(machines=machines), console(vm)), errors.MACHINE_NOT_FOUND)
+
+
+@timely
 async def test_a_machine_that_fits_into_no_token(autojump_clock: MockClock) -> None:
     machines = Machines()
     machines.all["vm-5"] = found("vm-5", "x" * 3000)

@@ -20,7 +20,7 @@ MAX_PARAMETERS = 64
 
 @attrs.frozen(repr=False)
 class Parameters:
-    """Decoded parameters. Names are looked up in lower case; some of the values are secret, so nothing prints itself.
+    """Decoded parameters, found by their names in lower case. Some values are secret, so nothing prints itself.
 
     Attributes:
         pairs: names as they were sent, and decoded values, in the order they came.
@@ -31,11 +31,11 @@ class Parameters:
 
     def get(self, name: str) -> str:
         """The value of a parameter; empty if there is none."""
-        return self._values.get(name.lower(), "")
+        return self._values.get(name, "")
 
     def has(self, name: str) -> bool:
         """Whether the parameter is there at all."""
-        return name.lower() in self._values
+        return name in self._values
 
 
 def read_parameters(query: str) -> Parameters:

@@ -38,7 +38,7 @@ class Signed:
     """What a signature that fits says.
 
     Attributes:
-        mark: tells it from every other one, however it was spelled.
+        mark: tells it from every other one, however its base64 was spelled.
         until: when it ends, in seconds since the epoch.
     """
 
@@ -62,6 +62,8 @@ def verify(parameters: Parameters, secret_key: Secret, *, now: float) -> Signed:
     Raises:
         SignatureRefused: why not.
     """
+    if any("&" in name or "=" in name for name, _ in parameters.pairs):
+        raise SignatureRefused("a name with & or =")  # names are signed as they are, so it could stand for two
     try:
         given = base64.b64decode(parameters.get("signature"), validate=True)
     except (binascii.Error, ValueError):
@@ -77,7 +79,7 @@ def verify(parameters: Parameters, secret_key: Secret, *, now: float) -> Signed:
         raise SignatureRefused(f"it expired {now - until:.0f} s ago")
     if until > now + MAX_AHEAD_S:
         raise SignatureRefused(f"expires is more than {MAX_AHEAD_S:g} s ahead")
-    return Signed(mark=expected.hex(), until=until)
+    return Signed(mark=given.hex(), until=until)
 
 
 def sign(parameters: Parameters, secret_key: Secret, *, tilde: str = "%7E") -> bytes:

@@ -7,6 +7,7 @@ ends, small, and without a body behind it: then there is nothing that another HT
 
 from __future__ import annotations
 
+import ipaddress
 import re
 
 import h11
@@ -22,7 +23,9 @@ MAX_AHEAD_BYTES = 65536
 
 _END_OF_HEAD = b"\r\n\r\n"
 _FOREIGN = re.compile(rb"[^\t\r\n\x20-\x7e]|\r(?!\n)|(?<!\r)\n|\n[\t ]")  # the last one: a header line that goes on
-_HOST = re.compile(r"[A-Za-z0-9._~-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+(%25[A-Za-z0-9._~-]+)?\](:[0-9]{1,5})?")
+_HOST = re.compile(
+    r"(?:[A-Za-z0-9._~-]+|\[(?P<six>[0-9A-Fa-f:.]+)(?:%25[A-Za-z0-9._~-]+)?\])(?::(?P<port>[0-9]{1,5}))?"
+)
 
 #: The same for every answer: nothing here is to be guessed at, cached by accident or told to other sites.
 _COMMON_HEADERS = (("X-Content-Type-Options", "nosniff"), ("Referrer-Policy", "no-referrer"))
@@ -153,10 +156,22 @@ def _check(request: Request) -> None:
     if not request.path.startswith("/"):
         raise ConsoleError(errors.BAD_REQUEST, "the target is no path")
     host = request.header("host")
-    if host is not None and not _HOST.fullmatch(host):
+    if host is not None and not _is_host(host):
         raise ConsoleError(errors.BAD_REQUEST, "the Host header names no host")
     if request.header("transfer-encoding") is not None or request.header("content-length") not in (None, "0"):
         raise ConsoleError(errors.BAD_REQUEST, "a body")
+
+
+def _is_host(text: str) -> bool:
+    match = _HOST.fullmatch(text)
+    if match is None or int(match["port"] or 0) > 65535:
+        return False
+    if match["six"]:
+        try:
+            ipaddress.IPv6Address(match["six"])
+        except ValueError:
+            return False
+    return True
 
 
 def _reason_phrase(status: int) -> str:
