@@ -379,7 +379,7 @@ def parse_config(text: str, source: str) -> Config:
         config = Config(**tables)  # type: ignore[arg-type]
         faults += _contradictions(config)
     if faults:
-        raise BadConfiguration("\n".join(f"{source}: {fault}" for fault in faults))
+        raise BadConfiguration.with_faults(source, faults)
     return config
 
 

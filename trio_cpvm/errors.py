@@ -15,9 +15,10 @@ from __future__ import annotations
 
 import enum
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from types import MappingProxyType
+from typing import Self
 
 import attrs
 
@@ -26,6 +27,10 @@ MAX_CLOSE_REASON_BYTES = 123
 
 #: How much of a VNC server's own words a user is shown, in characters.
 MAX_SERVER_TEXT_CHARS = 200
+
+
+#: How many faults of one file are told.
+MAX_FAULTS = 20
 
 
 class Side(enum.StrEnum):
@@ -171,6 +176,14 @@ class ConsoleError(Exception):
 
 class BadConfiguration(Exception):
     """The configuration, or a file it names, cannot be used. The text names the file, the key path and the value."""
+
+    @classmethod
+    def with_faults(cls, source: object, faults: Sequence[str]) -> Self:
+        """Several faults of one file, a line each; very many of them are counted only."""
+        lines = [f"{source}: {fault}" for fault in faults[:MAX_FAULTS]]
+        if len(faults) > MAX_FAULTS:
+            lines.append(f"{source}: {len(faults) - MAX_FAULTS} more faults")
+        return cls("\n".join(lines))
 
 
 def sanitise_text(raw: bytes | str, limit: int = MAX_SERVER_TEXT_CHARS) -> str:

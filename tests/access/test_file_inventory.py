@@ -113,3 +113,29 @@ def test_json_that_is_none(tmp_path: Path, text: str, fault: str) -> None:
     with pytest.raises(BadConfiguration) as caught:
         inventory(tmp_path, text, "m.json")
     assert str(caught.value) == f"{tmp_path}/m.json: {fault}"
+
+
+@pytest.mark.parametrize("key", ["name", "host", "username", "locale", "tunnel_url", "websocket_url"])
+@pytest.mark.parametrize("value", ["hush\n", "\ud800", "x" * 2049])
+def test_texts_are_short_and_can_be_printed(tmp_path: Path, key: str, value: str) -> None:
+    text = json.dumps({"machines": {"a": {"host": "h", "port": 1, key: value}}})
+    with pytest.raises(BadConfiguration) as caught:
+        inventory(tmp_path, text, "m.json")
+    assert str(caught.value) == (
+        f"{tmp_path}/m.json: machines.a.{key}: expected at most 2048 characters that can be printed"
+    )
+
+
+@pytest.mark.parametrize("key", ["password", "tunnel_session"])
+def test_secrets_are_unicode(tmp_path: Path, key: str) -> None:
+    text = json.dumps({"machines": {"a": {"host": "h", "port": 1, key: "\ud800"}}})
+    with pytest.raises(BadConfiguration, match=rf"machines\.a\.{key}: not Unicode$"):
+        inventory(tmp_path, text, "m.json")
+
+
+def test_very_many_faults_are_counted(tmp_path: Path) -> None:
+    with pytest.raises(BadConfiguration) as caught:
+        inventory(tmp_path, "".join(f"[machines.m{i}]\nx = 1\n" for i in range(100)))
+    lines = str(caught.value).splitlines()
+    assert lines[0] == f"{tmp_path}/machines.toml: machines.m0.x: unknown key"
+    assert (len(lines), lines[-1]) == (21, f"{tmp_path}/machines.toml: 80 more faults")

@@ -42,13 +42,20 @@ def test_it_belongs_to_the_daemon_or_root(path: Path, monkeypatch: pytest.Monkey
         status = list(file.status)
         status[4] = 4711
         file = FileText(path, "1", os.stat_result(status))
-    with pytest.raises(BadConfiguration, match=r"belongs to user \d+, not to \d+"):
+    with pytest.raises(
+        BadConfiguration, match=r"belongs to user \d+, not to root or \d+, who runs this; run it as the daemon's user"
+    ):
         file.require_private()
 
 
 def test_faults_name_the_file(tmp_path: Path) -> None:
     with pytest.raises(BadConfiguration, match=r"none: No such file"):
         read_file(tmp_path / "none")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe, 0o600)
+    for odd in (pipe, Path("/dev/zero")):
+        with pytest.raises(BadConfiguration, match=f"{odd}: not a plain file"):
+            read_file(odd)
     large = tmp_path / "large"
     large.write_bytes(b" " * (MAX_FILE_BYTES + 1))
     with pytest.raises(BadConfiguration, match=r"large: larger than 1048576 bytes"):

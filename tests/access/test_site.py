@@ -18,7 +18,7 @@ from trio.testing import MockClock
 from tests.access.signing import signed_query
 from tests.helpers import KEY, NOW, built_pages, make_front, make_gate, make_site, no_host, within
 from trio_cpvm import errors
-from trio_cpvm.access.callers import Callers, bearer_digest, parse_callers
+from trio_cpvm.access.callers import Caller, Callers, bearer_digest, parse_callers
 from trio_cpvm.access.machines import Found, Machine, MachineState
 from trio_cpvm.access.site import AccessSite
 from trio_cpvm.config import AccessConfig, Config, ServerConfig, SessionConfig, TcpAddress
@@ -432,6 +432,21 @@ async def test_the_index_lists_what_one_may_open(autojump_clock: MockClock) -> N
     alice, bob = await ask(site, "/"), await ask(site, "/", BOB)
     assert [f'data-vm="vm-{i}"' in alice.text for i in (1, 2, 3, 4)] == [True] * 4
     assert [f'data-vm="vm-{i}"' in bob.text for i in (1, 2, 3, 4)] == [True, True, False, False]
+
+
+async def test_a_long_list_stops_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    machines = Machines(all={f"vm-{i}": found(f"vm-{i}", "Web") for i in range(1500)})
+    site = make(machines=machines)
+    threads: set[bool] = set()
+
+    def may_open(caller: Caller, machine: Machine) -> bool:
+        threads.add(trio.lowlevel.in_trio_run())
+        return True
+
+    monkeypatch.setattr(Caller, "may_open", may_open)
+    answer = await ask_from(site, "192.0.2.1", "/", f"Bearer {ALICE}")
+    assert answer.text.count('data-vm="vm-') == 1500
+    assert threads == {False}
 
 
 @timely

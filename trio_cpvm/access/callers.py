@@ -7,13 +7,14 @@ signature, so they are kept as they are: that is why nobody but the daemon may r
 
 from __future__ import annotations
 
+import fnmatch
 import hashlib
 import hmac
 import json
 import re
 import secrets
-from collections.abc import Mapping, Sequence
-from fnmatch import fnmatchcase
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 
 import attrs
 
@@ -35,6 +36,8 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 def _hashes(_: object, attribute: attrs.Attribute[tuple[str, ...]], value: tuple[str, ...]) -> None:
     if not all(_SHA256.fullmatch(item) for item in value):
         raise ValueError("expected SHA-256 digests of 64 hexadecimal digits")
+    if bearer_digest("") in value:
+        raise ValueError("that is the digest of no key at all")
 
 
 def _patterns(_: object, attribute: attrs.Attribute[tuple[str, ...]], value: tuple[str, ...]) -> None:
@@ -62,12 +65,20 @@ class Caller:
 
     def may_open(self, machine: Machine) -> bool:
         """Whether a machine is one of this caller's."""
-        return any(
-            fnmatchcase(machine.name, pattern.removeprefix(BY_NAME))
-            if pattern.startswith(BY_NAME)
-            else fnmatchcase(machine.id, pattern)
-            for pattern in self.machines
-        )
+        return bool(self._ids.match(machine.id) or self._names.match(machine.name))
+
+    @cached_property
+    def _ids(self) -> re.Pattern[str]:
+        return _any_of(glob for glob in self.machines if not glob.startswith(BY_NAME))
+
+    @cached_property
+    def _names(self) -> re.Pattern[str]:
+        return _any_of(glob.removeprefix(BY_NAME) for glob in self.machines if glob.startswith(BY_NAME))
+
+
+def _any_of(globs: Iterable[str]) -> re.Pattern[str]:
+    """One pattern for all of them, which is many times faster than one after the other; for none it fits nothing."""
+    return re.compile("|".join(map(fnmatch.translate, globs)) or r"(?!)")
 
 
 class Callers:
@@ -137,7 +148,7 @@ def parse_callers(text: str, source: str) -> Callers:
                 callers.append(attrs.evolve(found, name=name))
     faults += _contradictions(callers)
     if faults:
-        raise BadConfiguration("\n".join(f"{source}: {fault}" for fault in faults))
+        raise BadConfiguration.with_faults(source, faults)
     return Callers(callers)
 
 

@@ -18,12 +18,26 @@ from .changing_file import ChangingFile
 from .machines import MAX_ID_CHARS, Found, Machine, MachineState
 from .private_file import FileText, parse_toml
 
+#: A token holds less.
+MAX_TEXT_CHARS = 2048
 _NONE = Secret("")
 
 
 def _port(_: object, attribute: attrs.Attribute[int], value: int) -> None:
     if not 0 <= value <= 65535:
         raise ValueError("expected a TCP port")
+
+
+def _text(_: object, attribute: attrs.Attribute[str], value: str) -> None:
+    if not value.isprintable() or len(value) > MAX_TEXT_CHARS:
+        raise ValueError(f"expected at most {MAX_TEXT_CHARS} characters that can be printed")
+
+
+def _secret(_: object, attribute: attrs.Attribute[Secret], value: Secret) -> None:
+    try:
+        value.reveal().encode()
+    except UnicodeEncodeError:
+        raise ValueError("not Unicode") from None
 
 
 def _state(_: object, attribute: attrs.Attribute[str], value: str) -> None:
@@ -35,15 +49,15 @@ def _state(_: object, attribute: attrs.Attribute[str], value: str) -> None:
 class _Entry:
     """One machine as it is written down; the fields are those of ``ConsoleTarget``."""
 
-    name: str = ""
-    host: str = ""
+    name: str = attrs.field(default="", validator=_text)
+    host: str = attrs.field(default="", validator=_text)
     port: int = attrs.field(default=0, validator=_port)
-    username: str = ""
-    password: Secret = _NONE
-    locale: str = ""
-    tunnel_url: str = ""
-    tunnel_session: Secret = _NONE
-    websocket_url: str = ""
+    username: str = attrs.field(default="", validator=_text)
+    password: Secret = attrs.field(default=_NONE, validator=_secret)
+    locale: str = attrs.field(default="", validator=_text)
+    tunnel_url: str = attrs.field(default="", validator=_text)
+    tunnel_session: Secret = attrs.field(default=_NONE, validator=_secret)
+    websocket_url: str = attrs.field(default="", validator=_text)
     state: str = attrs.field(default=MachineState.RUNNING.value, validator=_state)
 
     @property
@@ -115,7 +129,7 @@ def _parse(file: FileText) -> Mapping[str, Found]:
                 if not elsewhere and not (entry.host and entry.port):
                     faults.append(f"{where}: host and port are needed, or websocket_url, or tunnel_url")
     if faults:
-        raise BadConfiguration("\n".join(f"{file.path}: {fault}" for fault in faults))
+        raise BadConfiguration.with_faults(file.path, faults)
     if private:
         file.require_private()
     return found

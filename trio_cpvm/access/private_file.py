@@ -39,7 +39,8 @@ class FileText:
             raise BadConfiguration(f"{self.path}: mode {mode:04o}: others may use it, and it holds secrets; chmod 600")
         if self.status.st_uid not in (os.geteuid(), 0):
             raise BadConfiguration(
-                f"{self.path}: belongs to user {self.status.st_uid}, not to {os.geteuid()}, who runs the daemon"
+                f"{self.path}: belongs to user {self.status.st_uid}, not to root or {os.geteuid()}, who runs this; "
+                "run it as the daemon's user, and let the file belong to that user"
             )
 
 
@@ -47,12 +48,14 @@ def read_file(path: Path) -> FileText:
     """Read a text file of bounded size.
 
     Raises:
-        BadConfiguration: it cannot be read, is larger than ``MAX_FILE_BYTES`` or not UTF-8.
+        BadConfiguration: it cannot be read, is no plain file, larger than ``MAX_FILE_BYTES`` or not UTF-8.
     """
     try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_FILE_BYTES + 1)
+        with open(path, "rb", opener=_open_at_once) as file:
             status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise BadConfiguration(f"{path}: not a plain file")
+            raw = file.read(MAX_FILE_BYTES + 1)
     except OSError as exc:
         raise BadConfiguration(f"{path}: {exc.strerror or exc}") from exc
     if len(raw) > MAX_FILE_BYTES:
@@ -61,6 +64,11 @@ def read_file(path: Path) -> FileText:
         return FileText(path, raw.decode("utf-8"), status)
     except UnicodeDecodeError:
         raise BadConfiguration(f"{path}: not UTF-8") from None
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """A named pipe would have us wait for somebody to write into it."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def parse_toml(text: str, source: str) -> dict[str, object]:
