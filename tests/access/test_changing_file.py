@@ -97,6 +97,21 @@ async def test_a_slow_reader_of_an_older_version_does_not_have_the_last_word(pat
     assert await file.current() == 3
 
 
+async def test_many_who_ask_at_once_read_it_once(path: Path) -> None:
+    reads = []
+
+    def counted(file: FileText) -> int:
+        reads.append(file.text)
+        return number(file)
+
+    file = ChangingFile(path, counted)
+    replace(path, "2")
+    async with trio.open_nursery() as nursery:
+        for _ in range(5):
+            nursery.start_soon(file.current)
+    assert reads == ["1", "2"]
+
+
 async def test_who_is_cancelled_before_reading_leaves_it_to_the_next(path: Path) -> None:
     file = ChangingFile(path, number)
     replace(path, "2")

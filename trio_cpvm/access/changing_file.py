@@ -46,7 +46,7 @@ class ChangingFile(Generic[T]):
 
         Whoever asks after a change gets the new version, if it can be used, or waits until it has been read.
         """
-        async with self._reading:  # or a slow reader of an older version could have the last word
+        async with self._reading:  # one reader at a time: a slow one of an older version would have the last word
             now = self._fingerprint()
             if now != self._print:
                 try:
