@@ -35,6 +35,8 @@ def test_values_arrive_in_their_types() -> None:
         listen = ["0.0.0.0:80", "[::1]:0", "unix:/run/x.sock"]
         head_timeout_s = 3
         allowed_origins = ["HTTPS://Cloud.example.com:443"]
+        trusted_proxies = ["10.0.0.0/8", "fd00::1", "unix"]
+        proxy_protocol = true
         [upstream]
         allowed_networks = ["10.0.0.0/8", "fd00::/8"]
         """,
@@ -42,6 +44,8 @@ def test_values_arrive_in_their_types() -> None:
     )
     assert config.server.listen == (TcpAddress("0.0.0.0", 80), TcpAddress("::1", 0), UnixAddress("/run/x.sock"))
     assert config.server.head_timeout_s == 3.0
+    assert [str(proxy) for proxy in config.server.trusted_proxies] == ["10.0.0.0/8", "fd00::1/128", "unix"]
+    assert config.server.proxy_protocol
     assert config.server.allowed_origins == ("https://cloud.example.com",)
     assert config.upstream.allowed_networks == (ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("fd00::/8"))
 
@@ -72,6 +76,20 @@ def test_values_arrive_in_their_types() -> None:
         (
             "[upstream]\nallowed_networks = ['10.0.0.1/8']",
             ["upstream.allowed_networks[0] = '10.0.0.1/8': 10.0.0.1/8 has host bits set"],
+        ),
+        (
+            "[server]\ntrusted_proxies = ['10.0.0.1/8', 'unix', 'proxy.test', 7]",
+            [
+                (
+                    "server.trusted_proxies[0] = '10.0.0.1/8': 10.0.0.1/8 has host bits set; "
+                    "expected a network, an address or unix"
+                )
+            ],
+        ),
+        ("[server]\ntrusted_proxies = '10.0.0.0/8'", ["server.trusted_proxies = '10.0.0.0/8': expected a list"]),
+        (
+            "[server]\nproxy_protocol = true",
+            ["server.proxy_protocol needs server.trusted_proxies: nobody else's PROXY header is believed"],
         ),
         ("[admin]\nlisten = 'unix:x'", ["admin.listen = 'unix:x': a unix socket needs an absolute path: unix:/path"]),
         ("[server]\nworkers = 2", ["server.workers = 2: this version does not have that yet; leave the key out"]),

@@ -10,7 +10,7 @@ import pytest
 from tests.helpers import KEY, NOW, TARGET
 from trio_cpvm import errors
 from trio_cpvm.errors import ConsoleError, Reason
-from trio_cpvm.gate import Gate, normal_address, same_address
+from trio_cpvm.gate import Gate
 from trio_cpvm.http import Request
 from trio_cpvm.models import ConsoleTarget, Secret
 from trio_cpvm.token import TokenKey, TokenReader, mint_token
@@ -93,14 +93,6 @@ def test_the_source_address_counts_where_it_is_asked_for(source_ip: str, client:
         assert gate(check_source_ip=True).look(request, client).host == TARGET.host
     else:
         assert refusal(gate(check_source_ip=True), request, client) is errors.SOURCE_IP_MISMATCH
-    assert same_address(source_ip, client) is right
-
-
-def test_addresses_have_one_spelling() -> None:
-    assert normal_address("::FFFF:c000:0209") == "192.0.2.9"
-    assert normal_address("2001:0DB8::0001") == "2001:db8::1"
-    with pytest.raises(ValueError, match="nonsense"):
-        normal_address("nonsense")
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,8 @@ ROOT = Path(trio_cpvm.__file__).parent
 
 #: From the ground up. A name stands for a module, or for a package with all that is in it.
 LAYERS = (
-    ("shared", {"__init__", "errors", "languages", "models", "config", "logger", "links"}),
-    ("sans-I/O", {"token", "rfb", "http", "control"}),
+    ("shared", {"__init__", "errors", "languages", "models", "addresses", "config", "logger", "links"}),
+    ("sans-I/O", {"token", "rfb", "http", "control", "proxy_protocol"}),
     (
         "trio I/O",
         {
@@ -37,6 +37,7 @@ LAYERS = (
             "site",
             "admin",
             "certificates",
+            "clients",
             "front",
             "server",
         },

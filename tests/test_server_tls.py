@@ -17,6 +17,7 @@ import trio
 import trustme
 
 from tests.upstream.bounds import bounded
+from trio_cpvm.addresses import parse_trusted_proxy
 from trio_cpvm.config import Config, ServerConfig, TcpAddress, TlsConfig, TokenConfig, UpstreamConfig
 from trio_cpvm.errors import BadConfiguration
 from trio_cpvm.models import ConsoleTarget, Secret
@@ -376,3 +377,43 @@ def test_what_is_left_unprotected_is_warned_of_at_start(
     assert len(lines) == len(keys)
     for key, line in zip(keys, lines, strict=True):
         assert key in line
+
+
+@pytest.mark.parametrize(
+    ("trusted", "warned_of"),
+    [
+        (["10.0.0.0/8", "fd00::/8", "unix"], []),
+        (["0.0.0.0/0"], ["server.trusted_proxies = 0.0.0.0/0"]),
+        (["unix", "0.0.0.0/0", "::/0"], ["server.trusted_proxies = 0.0.0.0/0", "server.trusted_proxies = ::/0"]),
+        (["::ffff:0:0/96"], ["server.trusted_proxies = 0.0.0.0/0"]),
+    ],
+)
+def test_believing_everybody_is_warned_of(trusted: list[str], warned_of: list[str]) -> None:
+    server = ServerConfig(trusted_proxies=tuple(parse_trusted_proxy(text) for text in trusted))
+    assert [warning.partition(": ")[0] for warning in insecure_settings(Config(server=server))] == warned_of
+
+
+@bounded(20)
+async def test_the_daemon_believes_whom_its_configuration_names(tmp_path: Path) -> None:
+    """PROXY protocol before TLS, and no header of the client's own."""
+    host = ScriptedVncServer(password="secret", then=[EchoForever()])
+    write_pair(tmp_path)
+    whole = config(tmp_path)
+    believing = attrs.evolve(
+        whole.server, trusted_proxies=(parse_trusted_proxy("127.0.0.1"),), proxy_protocol=True, public_url=""
+    )
+    server = Server(attrs.evolve(whole, server=believing))
+    async with trio.open_nursery() as nursery, listening(host.serve) as (address, port):
+        daemon = Daemon(server, await nursery.start(server.run))
+        stream = await daemon.connect()
+        await stream.send_all(b"PROXY TCP4 192.0.2.9 203.0.113.1 56324 443\r\n")
+        context = ssl.create_default_context()
+        AUTHORITY.configure_trust(context)
+        secure = trio.SSLStream(stream, context, server_hostname="127.0.0.1", https_compatible=True)
+        path = f"/websockify?token={token(address, port)}"
+        websocket = await open_websocket(secure, path, extra_headers=[("X-Forwarded-For", "198.51.100.1")])
+        await RfbClient(websocket).handshake()
+        (session,) = server.registry
+        assert session.client == "192.0.2.9"
+        await websocket.close()
+        nursery.cancel_scope.cancel()

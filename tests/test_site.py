@@ -55,11 +55,13 @@ async def fetch(site: PublicSite, path: str, *, method: str = "GET", **headers: 
         return await http_get(stream, path, method=method, headers=spelled)
 
 
-async def upgrade(site: PublicSite, path: str, origin: str | None = "http://console.test") -> Reason | None:
+async def upgrade(
+    site: PublicSite, path: str, origin: str | None = "http://console.test", *, host: str = "console.test"
+) -> Reason | None:
     """Why a WebSocket is refused, once status and text have said the same; ``None`` if it opens."""
     async with connected(make_front(site).handle) as stream:
         try:
-            await open_websocket(stream, path, origin=origin)
+            await open_websocket(stream, path, host=host, origin=origin)
         except UpgradeRefused as refused:
             answer = refused.answer
         else:
@@ -395,6 +397,25 @@ async def test_pages_of_other_sites_open_nothing(
     )
     site = make_site(Config(server=server))
     assert await upgrade(site, url("/websockify"), origin) is reason
+
+
+@timely
+@pytest.mark.parametrize(
+    ("origin", "reason"),
+    [
+        ("https://consoles.example.com", None),
+        ("https://consoles.example.com:443", None),
+        ("http://consoles.example.com", errors.ORIGIN_REFUSED),
+        ("https://consoles.example.com:8443", errors.ORIGIN_REFUSED),
+        ("https://example.com", errors.ORIGIN_REFUSED),
+        ("http://10.0.0.5:8080", None),
+    ],
+)
+async def test_behind_a_reverse_proxy_that_rewrites_the_host_the_public_url_counts(
+    origin: str, reason: Reason | None, autojump_clock: MockClock
+) -> None:
+    site = make_site(Config(server=ServerConfig(public_url="https://consoles.example.com/")))
+    assert await upgrade(site, url("/websockify"), origin, host="10.0.0.5:8080") is reason
 
 
 @timely

@@ -20,10 +20,9 @@ from urllib.parse import SplitResult, urlsplit
 import attrs
 from cattrs import Converter
 
+from .addresses import Network, TrustedProxy, normal_address, parse_trusted_proxy
 from .errors import BadConfiguration
 from .models import Secret, format_address
-
-Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 @attrs.frozen
@@ -108,11 +107,9 @@ def host_matches(pattern: HostPattern, host: str, port: int) -> bool:
 def _one_spelling(host: str) -> str:
     """One for each address, an IPv4-mapped one being its IPv4 address; a name in lower case, without a dot behind."""
     try:
-        address = ipaddress.ip_address(host)
+        return normal_address(host)
     except ValueError:
         return host.lower().removesuffix(".")
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return str(mapped or address)
 
 
 def normalise_origin(text: str) -> str:
@@ -203,8 +200,8 @@ class ServerConfig:
     public_url: str = attrs.field(default="", validator=_web_address)
     workers: int = attrs.field(default=1, validator=_not_yet)
     allowed_origins: tuple[Origin, ...] = ()
-    trusted_proxies: tuple[str, ...] = attrs.field(default=(), validator=_not_yet)
-    proxy_protocol: bool = attrs.field(default=False, validator=_not_yet)
+    trusted_proxies: tuple[TrustedProxy, ...] = ()
+    proxy_protocol: bool = False
     head_timeout_s: float = attrs.field(default=10.0, validator=_at_least(0.1))
     drain_timeout_s: float = attrs.field(default=60.0, validator=_at_least(0))
     max_connections: int = attrs.field(default=20000, validator=_at_least(1))
@@ -390,6 +387,8 @@ def _contradictions(config: Config) -> list[str]:
         faults.append("server.listen = [] and server.listen_tls = []: at least one address is needed")
     if config.server.listen_tls and not (config.tls.certificate and config.tls.private_key):
         faults.append("server.listen_tls needs tls.certificate and tls.private_key")
+    if config.server.proxy_protocol and not config.server.trusted_proxies:
+        faults.append("server.proxy_protocol needs server.trusted_proxies: nobody else's PROXY header is believed")
     if bool(config.upstream.client_certificate) != bool(config.upstream.client_key):
         faults.append("upstream.client_certificate and upstream.client_key go together")
     return faults
@@ -480,6 +479,7 @@ def _strict_converter() -> Converter:
     converter.register_structure_hook(ListenAddress, via_text(parse_listen_address))
     converter.register_structure_hook(HostPattern, via_text(parse_host_pattern))
     converter.register_structure_hook(Network, via_text(ipaddress.ip_network))
+    converter.register_structure_hook(TrustedProxy, via_text(parse_trusted_proxy))
     return converter
 
 

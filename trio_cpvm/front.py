@@ -14,9 +14,10 @@ from typing import Protocol
 import attrs
 import trio
 
-from .gate import normal_address
+from .addresses import LOCAL, normal_address
+from .clients import Clients, Peer, ProxyHeaderMissing
 from .http import Request, Response
-from .http_io import TakeOver, serve_http
+from .http_io import Site, TakeOver, serve_http
 from .logger import get_logger
 from .streams import keep_alive
 
@@ -40,6 +41,7 @@ class Front:
         head_timeout_s: seconds for a request head.
         max_connections: open connections; further ones are closed at once.
         tls: gives the certificate for connections that begin with TLS.
+        clients: finds out who is asking, through reverse proxies.
         connections: how many are open.
     """
 
@@ -47,6 +49,7 @@ class Front:
     head_timeout_s: float
     max_connections: int
     tls: Callable[[], ssl.SSLContext] | None = None
+    clients: Clients = attrs.field(factory=Clients)
     connections: int = 0
 
     async def handle_tls(self, stream: trio.abc.Stream) -> None:
@@ -65,21 +68,29 @@ class Front:
         self.connections += 1
         try:
             keep_alive(stream)
-            client = client_address(stream)
-
-            async def site(request: Request) -> Response | TakeOver:
-                return await self.site.answer(attrs.evolve(request, secure=secure), client)
-
+            address = client_address(stream)
+            peer = await self.clients.behind(stream, address, timeout_s=self.head_timeout_s)
             if secure:
                 stream = await self._handshake(stream)
-            await serve_http(stream, site, head_timeout_s=self.head_timeout_s)
+            await serve_http(stream, self._site_for(peer, secure=secure), head_timeout_s=self.head_timeout_s)
         except* (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError) as gone:
             log.debug("connection lost", detail=str(gone.exceptions[0]))
+        except* ProxyHeaderMissing as missing:
+            log.info("connection refused", client=address, detail=str(missing.exceptions[0]))
         except* Exception:
             log.exception("internal error")
         finally:
             self.connections -= 1
             await trio.aclose_forcefully(stream)
+
+    def _site_for(self, peer: Peer, *, secure: bool) -> Site:
+        """What answers the requests of one connection, told who is asking each time."""
+        scheme = "https" if secure else "http"
+
+        async def site(request: Request) -> Response | TakeOver:
+            return await self.site.answer(*self.clients.of(request, peer, scheme))
+
+        return site
 
     async def _handshake(self, stream: trio.abc.Stream) -> trio.abc.Stream:
         """TLS as server, within the time of a request head.
@@ -99,7 +110,7 @@ class Front:
 def client_address(stream: trio.abc.Stream) -> str:
     """The peer's IP address, an IPv4-mapped one as IPv4; ``local`` for unix sockets and streams in memory."""
     if not isinstance(stream, trio.SocketStream) or stream.socket.family not in (socket.AF_INET, socket.AF_INET6):
-        return "local"
+        return LOCAL
     try:
         return normal_address(stream.socket.getpeername()[0].partition("%")[0])
     except (OSError, ValueError):  # it went away in the meantime

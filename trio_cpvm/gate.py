@@ -7,13 +7,13 @@ with the token used up at the end, for the WebSocket. Every refusal is a ``Conso
 from __future__ import annotations
 
 import hmac
-import ipaddress
 import time
 from collections.abc import Callable
 
 import attrs
 
 from . import errors
+from .addresses import normal_address, same_address
 from .errors import ConsoleError
 from .http import Request
 from .models import ConsoleTarget
@@ -103,27 +103,8 @@ class Gate:
         return self._again.has(target.session_uuid, _one_spelling(client), now=self.now())
 
 
-def same_address(one: str, other: str) -> bool:
-    """Whether two texts name the same IP address, an IPv4-mapped IPv6 address being its IPv4 address."""
-    try:
-        return normal_address(one) == normal_address(other)
-    except ValueError:
-        return False
-
-
-def normal_address(text: str) -> str:
-    """One spelling for each IP address.
-
-    Raises:
-        ValueError: it is none.
-    """
-    address = ipaddress.ip_address(text)
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return str(mapped or address)
-
-
 def _one_spelling(client: str) -> str:
-    """Likewise, for a client that may be no IP address (a unix socket)."""
+    """One for each IP address; a client may be none (a unix socket)."""
     try:
         return normal_address(client)
     except ValueError:

@@ -23,6 +23,7 @@ from . import errors
 from .access.setup import make_access_site
 from .admin import AdminSite
 from .certificates import BrowserTls
+from .clients import Clients
 from .config import Config, ListenAddress, TcpAddress, UnixAddress
 from .errors import BadConfiguration
 from .front import Front
@@ -103,6 +104,7 @@ class Server:
             head_timeout_s=config.server.head_timeout_s,
             max_connections=config.server.max_connections,
             tls=self._context,
+            clients=Clients(trusted_proxies=config.server.trusted_proxies, proxy_protocol=config.server.proxy_protocol),
         )
         self._admin_front = Front(
             site=AdminSite(registry=self.registry, start_drain=self.drain),
@@ -238,6 +240,9 @@ def insecure_settings(config: Config) -> list[str]:
         )
     if upstream.allow_no_authentication:
         warnings.append("upstream.allow_no_authentication = true: hosts that have lost their password are accepted")
+    for proxy in config.server.trusted_proxies:
+        if proxy.network is not None and proxy.network.prefixlen == 0:
+            warnings.append(f"server.trusted_proxies = {proxy}: everybody may say what their address is")
     exposed = [str(address) for address in config.server.listen if not _stays_on_this_machine(address)]
     if config.access.enabled and exposed:
         warnings.append(

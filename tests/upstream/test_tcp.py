@@ -14,7 +14,8 @@ import trio
 from trio.testing import MockClock, memory_stream_pair
 
 from tests.upstream.bounds import bounded
-from trio_cpvm.config import Network, UpstreamConfig
+from trio_cpvm.addresses import Network
+from trio_cpvm.config import UpstreamConfig
 from trio_cpvm.errors import ConsoleError
 from trio_cpvm.testing import EchoForever, ScriptedVncServer, listening
 from trio_cpvm.upstream import dial_tcp, forbidden

@@ -259,7 +259,7 @@ def _asked_base(request: Request) -> str:
     host = request.header("host")
     if not host:
         raise ConsoleError(errors.BAD_REQUEST, "neither a Host header nor server.public_url")
-    return f"{'https' if request.secure else 'http'}://{host}"
+    return f"{request.scheme}://{host}"
 
 
 def _legacy_url(legacy: str, machine_id: str) -> str:

@@ -17,7 +17,8 @@ class Request:
         query: what follows the question mark, not decoded; may hold a token, so it is not part of ``repr``.
         headers: names in lower case, in the order they came.
         http_version: ``1.1`` or ``1.0``.
-        secure: it came by a TLS listener.
+        scheme: how the client came in, ``http`` or ``https``; where TLS ends in front of this proxy, as a trusted
+            reverse proxy says.
     """
 
     method: str
@@ -25,7 +26,7 @@ class Request:
     query: str = attrs.field(default="", repr=False)
     headers: tuple[tuple[str, str], ...] = attrs.field(default=(), repr=False)
     http_version: str = "1.1"
-    secure: bool = False
+    scheme: str = "http"
 
     def header(self, name: str) -> str | None:
         """One header; several lines of it are joined by commas (RFC 9110 section 5.3)."""

@@ -16,7 +16,7 @@ from typing import TypeAlias
 import trio
 
 from .. import errors
-from ..config import Network
+from ..addresses import Network
 from ..errors import ConsoleError
 from ..models import format_address
 from ..streams import keep_alive
