@@ -63,6 +63,8 @@ libvirtd           libvirt-daemon-system
 virsh              libvirt-clients
 gcc                gcc
 pkg-config         pkg-config
+nginx              nginx-light
+haproxy            haproxy
 '
 
 # The Linux guest's parts: a file in a Debian package, and what the tests call it.

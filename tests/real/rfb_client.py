@@ -124,6 +124,17 @@ class RfbClient:
         while True:
             self._websocket.recv(PATIENCE_S)
 
+    def wait_in_silence(self, seconds: float) -> None:
+        """Say nothing for that long, and see to it that the server says nothing and stays."""
+        with pytest.raises(TimeoutError):
+            self._websocket.recv(seconds)
+
+    def wait_until_broken(self, within_s: float) -> None:
+        """Say nothing until somebody in between cuts the connection, without a close frame."""
+        with pytest.raises(ConnectionClosed) as end:
+            self._websocket.recv(within_s)
+        assert end.value.rcvd is None
+
     def closed(self) -> tuple[int, str]:
         """Read until the server closes the WebSocket; the code and reason it gives."""
         with pytest.raises(ConnectionClosed) as end:
