@@ -40,7 +40,6 @@ http {{
     uwsgi_temp_path {folder}/uwsgi;
     scgi_temp_path {folder}/scgi;
     access_log {folder}/other.log;
-    proxy_bind {source};
     {defaults}
     include {sample};
 }}
@@ -111,7 +110,13 @@ class ReverseProxy:
 
 
 def start_nginx(
-    folder: Path, daemon: Daemon, authority: Authority, *, defaults: str = "", changes: Mapping[str, str] | None = None
+    folder: Path,
+    daemon: Daemon,
+    authority: Authority,
+    *,
+    unix: str = "",
+    defaults: str = "",
+    changes: Mapping[str, str] | None = None,
 ) -> ReverseProxy:
     """nginx with its sample.
 
@@ -119,6 +124,7 @@ def start_nginx(
         folder: where its files go.
         daemon: what is behind it.
         authority: issues its certificate.
+        unix: the daemon's unix socket; by default it connects to the daemon's port.
         defaults: what nginx.conf says for all sites.
         changes: what differs from the sample otherwise.
     """
@@ -130,12 +136,14 @@ def start_nginx(
         "server_name console.example.com;": "server_name 127.0.0.1;",
         "/etc/ssl/console.example.com.pem": str(pair.certificate),
         "/etc/ssl/private/console.example.com.key": str(pair.key),
-        "server 127.0.0.1:8080;": f"server {urlsplit(daemon.url).netloc};",
+        "server 127.0.0.1:8080;": f"server unix:{unix};" if unix else f"server {urlsplit(daemon.url).netloc};",
         "/var/log/nginx/console.log": f"{folder}/console.log",
     }
     sample.write_text(changed("nginx.conf", {**replaced, **(changes or {})}), "utf-8")
     main = folder / "nginx.conf"
-    main.write_text(_NGINX_MAIN.format(folder=folder, source=PROXY_ADDRESS, defaults=defaults, sample=sample), "utf-8")
+    if not unix:
+        defaults += f" proxy_bind {PROXY_ADDRESS};"
+    main.write_text(_NGINX_MAIN.format(folder=folder, defaults=defaults, sample=sample), "utf-8")
     nginx = program("nginx", "nginx-light")
     argv = [nginx, "-p", str(folder), "-c", str(main), "-e", f"{folder}/error.log"]
     return _started(ReverseProxy(Process("nginx", argv, folder), port, folder, authority))

@@ -173,6 +173,27 @@ def test_past_the_reverse_proxy(kind: str, start_daemon: StartDaemon, tmp_path: 
     assert daemon.wait_for_reason("source-ip-mismatch")["client"] == OTHER_ADDRESS
 
 
+def test_through_a_unix_socket(
+    start_daemon: StartDaemon, running: ExitStack, tmp_path: Path, authority: Authority
+) -> None:
+    """nginx connects to a unix socket, where everybody is a trusted proxy if the word is in the list."""
+    path = tmp_path / "console.sock"
+    daemon = start_daemon(
+        server={"listen": [f"unix:{path}", "127.0.0.1:0"], "trusted_proxies": ["unix"]},
+        session={"check_source_ip": True},
+    )
+    proxy = start_nginx(tmp_path / "proxy", daemon, authority, unix=str(path))
+    running.callback(proxy.process.stop)
+    minted = daemon.mint("127.0.0.1", free_port(), options=["--source-ip", BROWSER_ADDRESS])
+    console = proxy.through(minted)
+    assert proxy.get(console.url, source=BROWSER_ADDRESS).status == 200
+    assert proxy.get(console.url, source=OTHER_ADDRESS, headers=SPOOFS).status == 403
+    assert daemon.wait_for_reason("source-ip-mismatch")["client"] == OTHER_ADDRESS
+    # the other listener's peers are none of them
+    query = minted.url.removeprefix(daemon.url)
+    assert daemon.get(query, headers={"X-Forwarded-For": OTHER_ADDRESS}).status == 200
+
+
 #: What the time-outs are where the samples say nothing; the samples' own are in them.
 SHORT_S = 2
 
@@ -229,7 +250,11 @@ def test_failures_put_no_token_into_the_logs(
 ) -> None:
     """Reverse proxies like to quote a request that went wrong: nobody behind, no HTTP, too long a line."""
     daemon = start_daemon(**settings(kind, tmp_path, authority))
-    proxy = HEADERS[kind](tmp_path / "proxy", daemon, authority)
+    if kind == "nginx":
+        proxy = start_nginx(tmp_path / "proxy", daemon, authority)
+    else:  # it would try again three times, a second each
+        changes = {"timeout connect 5s": "timeout connect 5s\n    retries 0"}
+        proxy = start_haproxy(tmp_path / "proxy", daemon, authority, changes=changes)
     running.callback(proxy.process.stop)
     console = proxy.through(daemon.mint("127.0.0.1", free_port()))
     token = quote(console.token, safe="")
