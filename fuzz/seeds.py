@@ -173,6 +173,30 @@ WATCHED = {
     "huge-paste": b"\0\6\0\0\0\x7f\xff\xff\xffabc",
 }
 
+SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
+V4, V6, PORTS = bytes((192, 0, 2, 9, 203, 0, 113, 1)), bytes(range(32)), bytes(4)
+PROXIED = {
+    "v1-tcp4": b"PROXY TCP4 192.0.2.9 203.0.113.1 56324 443\r\nGET",
+    "v1-tcp6": b"PROXY TCP6 2001:db8::9 ::ffff:203.0.113.1 0 65535\r\n",
+    "v1-unknown": b"PROXY UNKNOWN whatever\r\n",
+    "v2-tcp4": SIGNATURE + b"\x21\x11\0\x13" + V4 + PORTS + b"\x04\0\4abcd\x16",
+    "v2-tcp6": SIGNATURE + b"\x21\x21\0\x24" + V6 + PORTS,
+    "v2-local": SIGNATURE + b"\x20\0\0\0",
+    "v2-unix": SIGNATURE + b"\x21\x31\0\xd8" + bytes(216),
+    "v2-too-long": SIGNATURE + b"\x21\x11\xff\xff",
+    "http": b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+}
+
+FORWARDED = {
+    "custom": b"X198.51.100.1, 192.0.2.9:80\nX[2001:db8::9]:4711, 10.0.0.1\nPhttps",
+    "custom-schemes": b"X192.0.2.9, 10.0.0.1\nPhttps, http",
+    "standard": b'Ffor="[2001:db8:cafe::17]:4711";proto=https;by=203.0.113.43, For=10.0.0.1; proto=http',
+    "hidden": b"Ffor=unknown, for=_hidden;by=_proxy",
+    "quotes": b'Ffor="\\1\\0.0.0.1";host="a,\\"b;c", for="192.0.2.9',
+    "both": b"Ffor=192.0.2.9\nX192.0.2.9",
+    "row": b"X" + b"10.0.0.1," * 20,
+}
+
 
 def main() -> None:
     seeds = {
@@ -181,6 +205,8 @@ def main() -> None:
         "connect_tunnel": TUNNELS,
         "token": TOKENS,
         "input_watcher": WATCHED,
+        "proxy_header": PROXIED,
+        "forwarded": FORWARDED,
     }
     for target, inputs in seeds.items():
         folder = CORPUS / target

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fuzz import connect_tunnel, http_door, input_watcher, rfb_handshake, seeds, token
+from fuzz import connect_tunnel, forwarded, http_door, input_watcher, proxy_header, rfb_handshake, seeds, token
 from fuzz.checks import Finding, must
 from fuzz.targets import CORPUS, TARGETS
 from trio_cpvm.rfb.commands import Established
@@ -23,6 +23,8 @@ CHECKS: dict[str, Callable[[bytes], None]] = {
     "connect_tunnel": connect_tunnel.check,
     "token": token.check,
     "input_watcher": input_watcher.check,
+    "proxy_header": proxy_header.check,
+    "forwarded": forwarded.check,
 }
 
 
