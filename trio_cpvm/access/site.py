@@ -14,9 +14,9 @@ import attrs
 import trio
 
 from .. import errors
+from ..addresses import normal_address
 from ..config import Config
 from ..errors import ConsoleError, sanitise_text
-from ..gate import normal_address
 from ..http import Request, Response
 from ..http.upgrade import error_response
 from ..links import console_url
