@@ -25,5 +25,5 @@ def follow(sent: bytes, size: int) -> tuple[bool, bool]:
         was_lost = watcher.lost
         seen |= watcher.feed(piece)
         must(watcher.lost or not was_lost, "found again what was lost")
-        must(len(watcher._head) < MAX_KEPT_BYTES, "more is kept than may be")  # noqa: SLF001 -- memory
+        must(len(watcher._framer._head) < MAX_KEPT_BYTES, "more is kept than may be")  # noqa: SLF001 -- memory
     return seen, watcher.lost

@@ -25,7 +25,7 @@ from tests.helpers import KEY, PASSWORD, TARGET, url, within
 from trio_cpvm import __version__
 from trio_cpvm.admin_client import AdminClient
 from trio_cpvm.cli import main
-from trio_cpvm.models import ConsoleTarget, Secret
+from trio_cpvm.models import Clipboard, ConsoleTarget, Secret
 from trio_cpvm.testing import RfbClient, ScriptedVncServer, WebSocketDouble, http_get, listening, open_websocket
 from trio_cpvm.token import TokenKey, mint_token, open_token, read_key_file, write_key_file
 
@@ -226,6 +226,13 @@ def test_mint_takes_the_password_from_its_input(said: str, config: Path) -> None
     assert minted(config, "--password-file", "-", stdin=said).password == Secret(PASSWORD)
 
 
+def test_mint_says_what_the_user_may_not(config: Path) -> None:
+    free = minted(config)
+    assert (free.view_only, free.clipboard, free.clipboard_max_bytes) == (False, None, 0)
+    bound = minted(config, "--view-only", "--clipboard", "from-guest", "--clipboard-max-bytes", "4096")
+    assert (bound.view_only, bound.clipboard, bound.clipboard_max_bytes) == (True, Clipboard.FROM_GUEST, 4096)
+
+
 def test_mint_needs_no_host_where_an_address_says_where_to_go(config: Path) -> None:
     for option in ("--tunnel-url", "--websocket-url"):
         assert run("mint", "--config", config, option, "wss://x/y").exit_code == 0
@@ -238,7 +245,8 @@ def test_mint_needs_no_host_where_an_address_says_where_to_go(config: Path) -> N
         (("--port", "1"), "--host and --port are needed"),
         (("--host", "h", "--port", "65536"), "65536"),
         (("--host", "h", "--port", "1", "--ttl-s", "-1"), "-1"),
-        (("--host", "h", "--port", "1", "--view-only"), "--view-only: this version does not enforce that"),
+        (("--host", "h", "--port", "1", "--clipboard", "some"), "some"),
+        (("--host", "h", "--port", "1", "--clipboard-max-bytes", str(2**24 + 1)), str(2**24 + 1)),
         (("--host", "h", "--port", "1", "--password-file", "/nowhere/x"), "/nowhere/x: No such file"),
         (("--host", "h", "--port", "1", "--name", "x" * 3000), "clientDisplayName"),
     ],

@@ -17,6 +17,7 @@ from trio_cpvm.config import (
     parse_listen_address,
 )
 from trio_cpvm.errors import BadConfiguration
+from trio_cpvm.models import Clipboard
 
 
 def test_an_empty_file_is_all_defaults() -> None:
@@ -37,6 +38,8 @@ def test_values_arrive_in_their_types() -> None:
         allowed_origins = ["HTTPS://Cloud.example.com:443"]
         trusted_proxies = ["10.0.0.0/8", "fd00::1", "unix"]
         proxy_protocol = true
+        [session]
+        clipboard = "to-guest"
         [upstream]
         allowed_networks = ["10.0.0.0/8", "fd00::/8"]
         """,
@@ -46,6 +49,7 @@ def test_values_arrive_in_their_types() -> None:
     assert config.server.head_timeout_s == 3.0
     assert [str(proxy) for proxy in config.server.trusted_proxies] == ["10.0.0.0/8", "fd00::1/128", "unix"]
     assert config.server.proxy_protocol
+    assert config.session.clipboard is Clipboard.TO_GUEST
     assert config.server.allowed_origins == ("https://cloud.example.com",)
     assert config.upstream.allowed_networks == (ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("fd00::/8"))
 
@@ -72,6 +76,15 @@ def test_values_arrive_in_their_types() -> None:
         (
             "[session]\nsecond_viewer = 'kick'",
             ["session.second_viewer = 'kick': expected one of replace, refuse, share"],
+        ),
+        (
+            "[session]\nclipboard = 'some'",
+            ["session.clipboard = 'some': expected one of both, to-guest, from-guest, none"],
+        ),
+        ("[session]\nclipboard = 1", ["session.clipboard = 1: expected a text"]),
+        (
+            "[session]\nclipboard_max_bytes = 16777217",
+            ["session.clipboard_max_bytes = 16777217: must be between 0 and 16777216"],
         ),
         (
             "[upstream]\nallowed_networks = ['10.0.0.1/8']",

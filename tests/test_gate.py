@@ -12,7 +12,7 @@ from trio_cpvm import errors
 from trio_cpvm.errors import ConsoleError, Reason
 from trio_cpvm.gate import Gate
 from trio_cpvm.http import Request
-from trio_cpvm.models import ConsoleTarget, Secret
+from trio_cpvm.models import Clipboard, ConsoleTarget, Secret
 from trio_cpvm.token import TokenKey, TokenReader, mint_token
 from trio_cpvm.token.again import SecondChances
 
@@ -66,8 +66,9 @@ def test_a_token_lives_until_its_end_and_the_clocks_difference(late_s: float, ex
         assert late.look(asking(), CLIENT) == TARGET
 
 
-def test_a_token_that_may_only_look_opens_nothing_in_this_version() -> None:
-    assert refusal(gate(), asking(attrs.evolve(TARGET, view_only=True))) is errors.TOKEN_INVALID
+def test_what_the_user_may_not_comes_with_the_target() -> None:
+    target = attrs.evolve(TARGET, view_only=True, clipboard=Clipboard.NONE, clipboard_max_bytes=10)
+    assert gate().look(asking(target), CLIENT) == target
 
 
 @pytest.mark.parametrize(

@@ -287,7 +287,6 @@ REFUSED: dict[str, tuple[Config, SetUp, str, Reason]] = {
     "nonsense": (Config(), nothing, "?token=nonsense", errors.TOKEN_INVALID),
     "nonsense in percents": (Config(), nothing, "?token=%ff%00%zz", errors.TOKEN_INVALID),
     "another key": (Config(), nothing, url("", key=TokenKey(b"k" * 16, b"i" * 16)), errors.TOKEN_INVALID),
-    "view only": (Config(), nothing, tokens(attrs.evolve(TARGET, view_only=True)), errors.TOKEN_INVALID),
     "no end": (Config(), nothing, tokens(attrs.evolve(TARGET, not_after=None)), errors.TOKEN_INVALID),
     "expired": (Config(), nothing, tokens(attrs.evolve(TARGET, not_after=NOW - 6)), errors.TOKEN_EXPIRED),
     "used": (Config(), used, tokens(), errors.TOKEN_USED),

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trio_cpvm.errors import TOKEN_EXPIRED, TOKEN_INVALID, TOKEN_MISSING, BadConfiguration, ConsoleError
-from trio_cpvm.models import ConsoleTarget, Secret
+from trio_cpvm.models import Clipboard, ConsoleTarget, Secret
 from trio_cpvm.token import (
     TokenInvalid,
     TokenKey,
@@ -116,6 +116,8 @@ FULL = ConsoleTarget(
     needs_new_viewer=True,
     not_after=1893456000.5,
     view_only=True,
+    clipboard=Clipboard.TO_GUEST,
+    clipboard_max_bytes=4096,
 )
 
 
@@ -149,6 +151,12 @@ def test_unknown_fields_are_ignored_and_nulls_are_absent() -> None:
         '{"clientHostAddress":"h","clientHostPort":1,"notAfter":"soon"}',
         '{"clientHostAddress":"h","clientHostPort":1,"notAfter":NaN}',
         '{"clientHostAddress":"h","clientHostPort":1,"viewOnly":1}',
+        '{"clientHostAddress":"h","clientHostPort":1,"clipboard":"some"}',
+        '{"clientHostAddress":"h","clientHostPort":1,"clipboard":true}',
+        '{"clientHostAddress":"h","clientHostPort":1,"clipboardMaxBytes":-1}',
+        '{"clientHostAddress":"h","clientHostPort":1,"clipboardMaxBytes":1.5}',
+        '{"clientHostAddress":"h","clientHostPort":1,"clipboardMaxBytes":true}',
+        '{"clientHostAddress":"h","clientHostPort":1,"clipboardMaxBytes":16777217}',
         json.dumps({"clientHostAddress": "h" * 2049, "clientHostPort": 1}),
         "[" * 100_000,
     ],

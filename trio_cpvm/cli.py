@@ -23,8 +23,16 @@ from .config import Config, LogConfig, TcpAddress, load_config, parse_listen_add
 from .errors import BadConfiguration
 from .links import base_url, console_url
 from .logs import configure_logging, printable
-from .models import ConsoleTarget, Secret, without_path
-from .token import TokenInvalid, TokenKey, mint_token, new_session_uuid, open_token, read_key_file, write_key_file
+from .models import MAX_CLIPBOARD_BYTES, Clipboard, ConsoleTarget, Secret, without_path
+from .token import (
+    TokenInvalid,
+    TokenKey,
+    mint_token,
+    new_session_uuid,
+    open_token,
+    read_key_file,
+    write_key_file,
+)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -157,6 +165,15 @@ def _read_password(file: str | None) -> Secret | None:
 @click.option("--source-ip", default="", help="The only browser address that may use the token.")
 @click.option("--extra", default="", help="Extra security token that the URL has to carry.")
 @click.option("--view-only", is_flag=True, help="The user may look, and no more.")
+@click.option(
+    "--clipboard", type=click.Choice([way.value for way in Clipboard]), help="Which way clipboard texts may go."
+)
+@click.option(
+    "--clipboard-max-bytes",
+    type=click.IntRange(0, MAX_CLIPBOARD_BYTES),
+    default=0,
+    help="The longest clipboard text; 0: as configured.",
+)
 @click.option("--reusable", is_flag=True, help="May be used more than once.")
 @click.option("--tunnel-url", default="", help="XenServer's console URL.")
 @click.option("--tunnel-session", default="", help="XenServer's session reference.")
@@ -175,6 +192,8 @@ def mint(
     source_ip: str,
     extra: str,
     view_only: bool,
+    clipboard: str | None,
+    clipboard_max_bytes: int,
     reusable: bool,
     tunnel_url: str,
     tunnel_session: str,
@@ -183,8 +202,6 @@ def mint(
     """Print a URL that opens one machine's console."""
     if not (websocket_url or tunnel_url or host.startswith("unix:/")) and not (host and port):
         raise click.UsageError("--host and --port are needed")
-    if view_only:
-        raise click.UsageError("--view-only: this version does not enforce that yet, so it mints no such token")
     config = load_config(config_path)
     key = read_key_file(config.token.key_files[0])
     target = ConsoleTarget(
@@ -203,6 +220,8 @@ def mint(
         extra_token=Secret(extra) if extra else None,
         not_after=round(time.time() + ttl_s, 3) if ttl_s else None,
         view_only=view_only,
+        clipboard=Clipboard(clipboard) if clipboard is not None else None,
+        clipboard_max_bytes=clipboard_max_bytes,
     )
     token = mint_token(target, key)
     try:

@@ -22,7 +22,7 @@ from cattrs import Converter
 
 from .addresses import Network, TrustedProxy, normal_address, parse_trusted_proxy
 from .errors import BadConfiguration
-from .models import Secret, format_address
+from .models import MAX_CLIPBOARD_BYTES, Clipboard, Secret, format_address
 
 
 @attrs.frozen
@@ -246,6 +246,8 @@ class SessionConfig:
     second_viewer: str = attrs.field(default="replace", validator=_one_of("replace", "refuse", "share"))
     reconnect_window_s: float = attrs.field(default=0.0, validator=_at_least(0))
     check_source_ip: bool = False
+    clipboard: Clipboard = Clipboard.BOTH
+    clipboard_max_bytes: int = attrs.field(default=0, validator=_between(0, MAX_CLIPBOARD_BYTES))
 
 
 @attrs.frozen(kw_only=True)
@@ -473,6 +475,12 @@ def _strict_converter() -> Converter:
     def via_text(read: Callable[[str], object]) -> Callable[[object, object], object]:
         return lambda value, _: read(converter.structure(value, str))
 
+    def clipboard(text: str) -> Clipboard:
+        if text not in list(Clipboard):
+            raise ValueError("expected one of " + ", ".join(Clipboard))
+        return Clipboard(text)
+
+    converter.register_structure_hook(Clipboard, via_text(clipboard))
     converter.register_structure_hook(Path, via_text(Path))
     converter.register_structure_hook(Secret, via_text(Secret))
     converter.register_structure_hook(Origin, via_text(lambda text: Origin(normalise_origin(text))))

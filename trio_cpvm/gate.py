@@ -58,10 +58,6 @@ class Gate:
             return self.may_resume(target, client)
 
         target = self.tokens.read(request.raw_parameter("token"), now=self.now(), may_be_late=again)
-        if target.view_only:
-            raise ConsoleError(
-                errors.TOKEN_INVALID, "viewOnly: this version cannot enforce that, so it opens no console"
-            )
         if self.check_source_ip and not same_address(target.source_ip, client):
             raise ConsoleError(errors.SOURCE_IP_MISMATCH, f"the token is for {target.source_ip or 'no address'}")
         if target.extra_token is not None and not _same_extra(target.extra_token.reveal(), request):

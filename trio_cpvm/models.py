@@ -5,6 +5,7 @@ Nothing in this file does I/O or knows how a value came about.
 
 from __future__ import annotations
 
+import enum
 import hmac
 import ipaddress
 from typing import final
@@ -65,6 +66,19 @@ def without_path(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
+#: The largest limit on clipboard texts, in bytes: one extended text may have to be kept whole to be weighed.
+MAX_CLIPBOARD_BYTES = 16 * 1024 * 1024
+
+
+class Clipboard(enum.StrEnum):
+    """Which way clipboard texts may go."""
+
+    BOTH = "both"
+    TO_GUEST = "to-guest"
+    FROM_GUEST = "from-guest"
+    NONE = "none"
+
+
 @attrs.frozen(kw_only=True)
 class ConsoleTarget:
     """What a token says to open.
@@ -87,6 +101,8 @@ class ConsoleTarget:
         needs_new_viewer: CloudStack's ``sessionRequiresNewViewer``: viewers of one machine do not replace each other.
         not_after: end of the token's life in seconds since the epoch; ``None``: it has none.
         view_only: the user may look, and no more.
+        clipboard: which way clipboard texts may go; ``None``: wherever the configuration lets them.
+        clipboard_max_bytes: the longest clipboard text; 0: what the configuration says.
     """
 
     host: str
@@ -106,6 +122,8 @@ class ConsoleTarget:
     needs_new_viewer: bool = False
     not_after: float | None = None
     view_only: bool = False
+    clipboard: Clipboard | None = None
+    clipboard_max_bytes: int = 0
 
     @property
     def address(self) -> str:

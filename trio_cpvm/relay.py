@@ -1,17 +1,19 @@
 """The relay: two copy tasks between browser and host, until somebody ends it.
 
-Knows streams and time, nothing of RFB but whether bytes are the user's input, and nothing of who is allowed what.
+Knows streams and time, nothing of RFB but whether bytes are the user's input, and nothing of who is allowed what: a
+filter for either direction is given to it.
 One buffer is in flight per direction; a peer that does not read stops the other one's reader, and nothing grows.
 """
 
 from __future__ import annotations
 
 import math
+from typing import Protocol
 
 import trio
 
 from . import errors
-from .errors import Reason
+from .errors import ConsoleError, Reason
 from .rfb.input_watcher import InputWatcher
 from .websocket import WebSocketStream
 
@@ -21,8 +23,22 @@ READ_BYTES = 65536
 FLUSH_S = 1.0
 
 
+class Filter(Protocol):
+    """Decides which of a direction's bytes pass; ``rfb.client_filter`` and ``rfb.server_filter`` do."""
+
+    def feed(self, data: bytes | bytearray) -> bytes:
+        """Take a chunk, give what passes. Raises ``ConsoleError`` where that cannot be told."""
+        ...
+
+
 class Relay:
-    """Carries bytes both ways and counts them.
+    """Carries bytes both ways and counts them. What a filter holds back is neither input nor counted.
+
+    Args:
+        browser: the accepted WebSocket.
+        server: the connection to the host.
+        up: filters what the browser says; ``None``: all of it passes as it is.
+        down: likewise, what the host says.
 
     Attributes:
         bytes_up: payload bytes from browser to host.
@@ -31,9 +47,13 @@ class Relay:
         detail: what exactly happened, for the log.
     """
 
-    def __init__(self, browser: WebSocketStream, server: trio.abc.Stream) -> None:
+    def __init__(
+        self, browser: WebSocketStream, server: trio.abc.Stream, *, up: Filter | None = None, down: Filter | None = None
+    ) -> None:
         self._browser = browser
         self._server = server
+        self._up = up
+        self._down = down
         self._watcher = InputWatcher()
         self._ended = trio.Event()
         self._reads: set[trio.CancelScope] = set()
@@ -99,15 +119,18 @@ class Relay:
 
     async def _copy_up(self, data: bytes | bytearray) -> None:
         while self.reason is None:
-            if data:
-                if self._watcher.feed(data):
+            passed = self._filtered(self._up, data)
+            if passed is None:
+                return
+            if passed:
+                if self._watcher.feed(passed):
                     self.touch()
                 try:
-                    await self._server.send_all(data)
+                    await self._server.send_all(passed)
                 except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
                     self.end(errors.CLOSED_BY_GUEST, _words(exc, "the connection broke"))
                     return
-                self.bytes_up += len(data)
+                self.bytes_up += len(passed)
             data = await self._read(self._browser)
             if not data:
                 reason = errors.CLIENT_PROTOCOL if self._browser.violation else errors.CLOSED_BY_USER
@@ -115,16 +138,19 @@ class Relay:
 
     async def _copy_down(self, data: bytes | bytearray) -> None:
         while self.reason is None:
-            if data:
+            passed = self._filtered(self._down, data)
+            if passed is None:
+                return
+            if passed:
                 try:
-                    await self._browser.send_all(data)
+                    await self._browser.send_all(passed)
                 except (trio.BrokenResourceError, trio.ClosedResourceError):
                     # What the browser sent before it went may still be on its way up: the release of a key, say.
                     with trio.move_on_after(FLUSH_S):
                         await self._ended.wait()
                     self.end(errors.CLOSED_BY_USER, f"the browser {self._browser.ended_by or 'is gone'}")
                     return
-                self.bytes_down += len(data)
+                self.bytes_down += len(passed)
             try:
                 data = await self._read(self._server)
             except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
@@ -132,6 +158,16 @@ class Relay:
                 return
             if not data:
                 self.end(errors.CLOSED_BY_GUEST, "the host closed the connection")
+
+    def _filtered(self, direction: Filter | None, data: bytes | bytearray) -> bytes | bytearray | None:
+        """What passes; ``None`` if the relay has ended because of it."""
+        if direction is None or not data:
+            return data
+        try:
+            return direction.feed(data)
+        except ConsoleError as error:
+            self.end(error.reason, error.detail)
+            return None
 
     async def _read(self, stream: trio.abc.Stream) -> bytes | bytearray:
         """Read, unless the relay ends meanwhile: only reads are cancelled, so that no message is torn."""

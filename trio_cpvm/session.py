@@ -16,11 +16,15 @@ from .config import SessionConfig, UpstreamConfig
 from .control import MAX_TEXTS, WINDOW_S, Pace, Standing, read_question, write_answer
 from .errors import ConsoleError, Phase, Reason
 from .logger import get_logger
-from .models import ConsoleTarget, SessionEnd
+from .models import Clipboard, ConsoleTarget, SessionEnd
 from .relay import Relay
+from .rfb.client_filter import ClientFilter
 from .rfb.commands import Established, Failed
+from .rfb.cut_text import ClipboardRule
+from .rfb.encodings import FilterPolicy
 from .rfb.handshake import Handshake, HandshakeSettings
 from .rfb.security import SecurityPolicy
+from .rfb.server_filter import ServerFilter
 from .rfb_io import CLOSE_S, Connect, HandshakeDriver, SecureStream, close_host
 from .streams import smoothed_rtt_s
 from .upstream.tls import secured_by
@@ -203,7 +207,7 @@ class Session:
                 self.established = result
                 self.transport = secured_by(driver.server) or "no TLS"
                 self._log_open(result)
-                return await self._relay_bytes(browser, driver.server, driver.take_leftovers())
+                return await self._relay_bytes(browser, driver.server, result, driver.take_leftovers())
             case Failed(error, farewell):
                 self._farewell = farewell
                 if error.reason is errors.CLOSED_BY_USER and browser.violation:
@@ -220,13 +224,19 @@ class Session:
             allow_plaintext=self.upstream.allow_plaintext,
             allow_anonymous_tls=self.upstream.allow_anonymous_tls,
         )
-        return HandshakeSettings(policy=policy, name=self.target.name)
+        shared = self.target.view_only or self.config.second_viewer == "share"
+        return HandshakeSettings(policy=policy, name=self.target.name, shared=shared)
 
     async def _relay_bytes(
-        self, browser: WebSocketStream, server: trio.abc.Stream, leftovers: tuple[bytes, bytes]
+        self,
+        browser: WebSocketStream,
+        server: trio.abc.Stream,
+        established: Established,
+        leftovers: tuple[bytes, bytes],
     ) -> ConsoleError:
         self.phase = Phase.RELAY
-        relay = self._relay = Relay(browser, server)
+        up, down = self._filters(established)
+        relay = self._relay = Relay(browser, server, up=up, down=down)
         from_server, from_browser = leftovers
         await relay.run(
             idle_timeout_s=self.config.idle_timeout_s or math.inf,
@@ -235,6 +245,15 @@ class Session:
             from_server=from_server,
         )
         return ConsoleError(relay.reason or errors.INTERNAL_ERROR, relay.detail)
+
+    def _filters(self, established: Established) -> tuple[ClientFilter | None, ServerFilter | None]:
+        """What stands between browser and host, as far as something has to: the stricter of token and configuration."""
+        policy, down = filter_policy(self.target, self.config), None
+        if not policy.watches_browser:
+            return None, None
+        if policy.watches_host:
+            down = ServerFilter(ClipboardRule(policy.from_guest, policy.max_bytes), established.pixel_format)
+        return ClientFilter(policy, down), down
 
     def _log_open(self, established: Established) -> None:
         log.debug(
@@ -247,3 +266,15 @@ class Session:
             transport=self.transport,
             after_s=round(self.age_s, 3),
         )
+
+
+def filter_policy(target: ConsoleTarget, config: SessionConfig) -> FilterPolicy:
+    """What the token and the configuration let pass; the stricter counts."""
+    ways = (config.clipboard, target.clipboard or Clipboard.BOTH)
+    limits = [limit for limit in (config.clipboard_max_bytes, target.clipboard_max_bytes) if limit]
+    return FilterPolicy(
+        view_only=target.view_only,
+        to_guest=all(way in (Clipboard.BOTH, Clipboard.TO_GUEST) for way in ways),
+        from_guest=all(way in (Clipboard.BOTH, Clipboard.FROM_GUEST) for way in ways),
+        max_bytes=min(limits, default=0),
+    )

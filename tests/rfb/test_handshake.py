@@ -442,7 +442,7 @@ def test_what_peers_send_ahead_is_handed_on() -> None:
     shake.receive_from_client(b", SetEncodings")
     assert shake.take_leftovers() == (b"update", b"SetPixelFormat, SetEncodings")
     assert shake.take_leftovers() == (b"", b"")
-    assert (out.end.width, out.end.height, out.end.bits_per_pixel) == (800, 600, 32)
+    assert (out.end.width, out.end.height, out.end.pixel_format.bits_per_pixel) == (800, 600, 32)
     assert (out.end.server_version, out.end.client_version, out.end.security) == ("3.8", "3.8", "VncAuth(2)")
 
 

@@ -95,7 +95,7 @@ def test_a_large_paste_is_not_stored() -> None:
     assert watcher.feed(b"\6\0\0\0" + struct.pack(">i", 2**31 - 1))
     for _ in range(100):
         watcher.feed(bytes(65536))
-    assert len(watcher._head) == 0
+    assert len(watcher._framer._head) == 0
 
 
 @given(st.binary(max_size=300))

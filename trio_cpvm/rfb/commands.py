@@ -7,6 +7,7 @@ from typing import TypeAlias
 import attrs
 
 from ..errors import ConsoleError
+from .pixelformat import PixelFormat
 
 
 @attrs.frozen
@@ -57,7 +58,7 @@ class Established:
         name: what the browser was told the console is called.
         width: of the framebuffer, in pixels, at the start.
         height: likewise.
-        bits_per_pixel: of the server's own pixel format.
+        pixel_format: the server's own.
         server_version: the RFB version agreed on with the server.
         client_version: likewise with the browser.
         security: how the server was authenticated to.
@@ -66,7 +67,7 @@ class Established:
     name: str
     width: int
     height: int
-    bits_per_pixel: int
+    pixel_format: PixelFormat = attrs.field(repr=False)
     server_version: str
     client_version: str
     security: str

@@ -19,6 +19,7 @@ from ..errors import ConsoleError, Side, sanitise_text
 from . import security
 from .commands import Command, Established, Failed, Reconnect, SendToClient, SendToServer
 from .host_auth import HostAgreement, Steps, agree_on_version, authenticate, read_tight_init
+from .pixelformat import PixelFormat
 from .reader import ByteReader, EndOfData, Read, TooMuchData
 from .security import SecurityPolicy
 from .versions import VERSION_BYTES, Version, understood_as
@@ -40,10 +41,12 @@ class HandshakeSettings:
     Attributes:
         policy: what the server is given, and what may be chosen of what it offers.
         name: what the browser is told the console is called; empty: what the server says.
+        shared: the browser cannot ask for the console to itself, which would end others' connections to the server.
     """
 
     policy: SecurityPolicy = attrs.field(factory=SecurityPolicy)
     name: str = ""
+    shared: bool = False
 
 
 class Handshake:
@@ -176,7 +179,7 @@ class Handshake:
                 return
             client_version = yield from self._welcome_client()
             shared = yield from self._from_client(1, "ClientInit")
-            yield SendToServer(b"\1" if shared != b"\0" else b"\0", "ClientInit")
+            yield SendToServer(b"\1" if self._settings.shared or shared != b"\0" else b"\0", "ClientInit")
             yield from self._server_init(agreed, client_version)
         except ConsoleError as error:
             yield Failed(error)
@@ -240,7 +243,7 @@ class Handshake:
             name=name,
             width=width,
             height=height,
-            bits_per_pixel=head[_PIXEL_FORMAT][0],
+            pixel_format=PixelFormat.parse(head[_PIXEL_FORMAT]),
             server_version=str(agreed.version),
             client_version=str(client_version),
             security=agreed.security,

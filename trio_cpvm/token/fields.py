@@ -1,7 +1,8 @@
 """The plaintext of a token: CloudStack's JSON field names to and from a ``ConsoleTarget``.
 
 Source: CloudStack ``ConsoleProxyClientParam.java`` (Gson: nulls omitted, primitives always present). ``notAfter`` and
-``viewOnly`` are ours; CloudStack's reader ignores what it does not know, and so does this one.
+``viewOnly``, ``clipboard`` and ``clipboardMaxBytes`` are ours; CloudStack's reader ignores what it does not know, and
+so does this one.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import json
 import math
 import re
 
-from ..models import ConsoleTarget, Secret
+from ..models import MAX_CLIPBOARD_BYTES, Clipboard, ConsoleTarget, Secret
 
 MAX_FIELD_CHARS = 2048
 
@@ -48,6 +49,10 @@ def target_to_json(target: ConsoleTarget) -> str:
         out["notAfter"] = int(target.not_after) if float(target.not_after).is_integer() else target.not_after
     if target.view_only:
         out["viewOnly"] = True
+    if target.clipboard is not None:
+        out["clipboard"] = target.clipboard.value
+    if target.clipboard_max_bytes:
+        out["clipboardMaxBytes"] = target.clipboard_max_bytes
     return json.dumps(out, separators=(",", ":"), ensure_ascii=False)
 
 
@@ -83,6 +88,8 @@ def target_from_json(text: str) -> ConsoleTarget:
         needs_new_viewer=fields.flag("sessionRequiresNewViewer"),
         not_after=fields.moment("notAfter"),
         view_only=fields.flag("viewOnly"),
+        clipboard=fields.clipboard("clipboard"),
+        clipboard_max_bytes=fields.size("clipboardMaxBytes"),
     )
     elsewhere = target.websocket_url or target.tunnel_url or target.host.startswith("unix:/")
     if not elsewhere and not (target.host and target.port):
@@ -121,6 +128,21 @@ class _Fields:
         if type(value) is not int or not 0 <= value <= 65535:
             raise TargetInvalid(f"{name} is no TCP port")
         return value
+
+    def size(self, name: str) -> int:
+        value = self._data.get(name)
+        if value is None:
+            return 0
+        if type(value) is not int or not 0 <= value <= MAX_CLIPBOARD_BYTES:
+            raise TargetInvalid(f"{name} is no number of bytes up to {MAX_CLIPBOARD_BYTES}")
+        return value
+
+    def clipboard(self, name: str) -> Clipboard | None:
+        value = self.text(name)
+        try:
+            return Clipboard(value) if value else None
+        except ValueError:
+            raise TargetInvalid(f"{name} is none of {', '.join(Clipboard)}") from None
 
     def flag(self, name: str) -> bool:
         value = self._data.get(name)
