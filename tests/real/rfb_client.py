@@ -115,6 +115,20 @@ class RfbClient:
         for down in (1, 0):
             self.send(struct.pack(">BBxxI", 4, down, keysym))
 
+    def set_encodings(self, *encodings: int) -> None:
+        self.send(struct.pack(f">BxH{len(encodings)}i", 2, len(encodings), *encodings))
+
+    def cut_text(self, text: str) -> None:
+        """Tell the server of a text on the clipboard, in Latin-1."""
+        raw = text.encode("latin-1")
+        self.send(struct.pack(">B3xI", 6, len(raw)) + raw)
+
+    def read_cut_text(self) -> str:
+        """The text of the ServerCutText that comes next."""
+        kind, length = struct.unpack(">B3xI", self.read(8))
+        assert kind == 3, kind
+        return self.read(length).decode("latin-1")
+
     def type_line(self, text: str) -> None:
         for character in text:
             self.press(ord(character))
