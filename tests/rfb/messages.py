@@ -45,6 +45,10 @@ def provide(text: bytes, kind: int = 6) -> bytes:
     return extended(PROVIDE | TEXT, zlib.compress(struct.pack(">I", len(text)) + text), kind)
 
 
+#: What a host gets in place of a text that is too long.
+EMPTY = provide(b"\0")
+
+
 def key(keysym: int = 0x61) -> bytes:
     return struct.pack(">BBxxI", 4, 1, keysym)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import struct
 import tracemalloc
 import zlib
@@ -213,7 +214,7 @@ def test_the_limit_is_for_the_text(length: int) -> None:
     one, text = make(SHORT), b"x" * length
     one.feed(EXTENDED)
     messages = [rfb.cut_text(text), rfb.provide(text)]
-    assert [one.feed(message) for message in messages] == (messages if length == 8 else [b"", b""])
+    assert [one.feed(message) for message in messages] == (messages if length == 8 else [b"", rfb.EMPTY])
 
 
 def compressed(data: bytes) -> bytes:
@@ -224,21 +225,37 @@ def compressed(data: bytes) -> bytes:
     "message",
     [
         rfb.extended(rfb.PROVIDE | rfb.NOTIFY | rfb.TEXT, zlib.compress(b"\0\0\0\1a")),
-        rfb.extended(rfb.PROVIDE | rfb.TEXT, b"no zlib"),
-        rfb.extended(rfb.PROVIDE | rfb.TEXT, zlib.compress(b"\0\0\0\1a") + b"more"),
         rfb.extended(rfb.CAPS | rfb.PROVIDE | rfb.TEXT, zlib.compress(b"\0\0\0\1a")),
         rfb.extended(rfb.REQUEST | rfb.TEXT, b"a text"),
         rfb.extended(rfb.NOTIFY | rfb.TEXT, b"a text"),
         rfb.extended(1 << 29 | rfb.TEXT),
         rfb.extended(rfb.TEXT),
-        compressed(b"\0\0\0\1" + bytes(100_000)),  # says that it is short
-        compressed(b"\0\0\0\1" + b"abcdefghi"),
     ],
 )
 def test_messages_that_say_one_thing_and_hold_another_are_dropped(message: bytes) -> None:
     one = make(SHORT)
     one.feed(EXTENDED)
     assert one.feed(message) == b""
+    assert one.feed(rfb.key()) == rfb.key()
+
+
+@pytest.mark.parametrize("bytewise", [False, True])
+@pytest.mark.parametrize(
+    "message",
+    [
+        rfb.extended(rfb.PROVIDE | rfb.TEXT, b"no zlib"),
+        rfb.extended(rfb.PROVIDE | rfb.TEXT, zlib.compress(b"\0\0\0\1a") + b"more"),
+        compressed(b"\0\0\0\1" + bytes(100_000)),  # says that it is short
+        compressed(b"\0\0\0\1" + b"abcdefghi"),
+        rfb.provide(b"x" * 9),
+        rfb.provide(random.Random(1).randbytes(5000)),
+    ],
+)
+def test_the_host_gets_an_empty_text_for_one_that_is_too_long(message: bytes, bytewise: bool) -> None:
+    one = make(SHORT)
+    one.feed(EXTENDED)
+    pieces = [bytes([b]) for b in message] if bytewise else [message]
+    assert b"".join(one.feed(piece) for piece in pieces) == rfb.EMPTY
     assert one.feed(rfb.key()) == rfb.key()
 
 

@@ -2,7 +2,7 @@
 
 Sans-I/O: bytes in, the bytes that pass out. SetEncodings is rewritten, so that the host never agrees to an extension
 under which a message would be longer or mean more than is known here; an unknown message is an error. What is dropped
-is not kept, however long it is.
+is not kept, however long it is; in place of an extended clipboard text beyond the limit the host gets an empty one.
 
 Source: rfbproto "Client to Server Messages".
 """
@@ -14,7 +14,7 @@ import struct
 from .. import errors
 from ..errors import ConsoleError
 from .client_messages import ClientFramer, Kind, Part, UnknownMessage
-from .cut_text import ClipboardRule, Fate
+from .cut_text import ClipboardRule, Fate, emptied
 from .encodings import FilterPolicy
 from .server_filter import ServerFilter
 
@@ -57,6 +57,8 @@ class ClientFilter:
                     self._fate = self._judge(part)
                 if self._fate is Fate.PASS:
                     passed.append(self._rewritten(part))
+                elif self._fate is Fate.TOO_LONG and part.first:
+                    passed.append(emptied(part.data))
                 elif self._fate is Fate.WEIGH:
                     self._kept += part.data
                     if not part.left:
@@ -90,4 +92,4 @@ class ClientFilter:
     def _weighed(self) -> bytes:
         message = bytes(self._kept)
         self._kept.clear()
-        return message if self._rule.fits(message) else b""
+        return message if self._rule.fits(message) else emptied(message)

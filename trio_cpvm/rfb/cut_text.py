@@ -27,7 +27,8 @@ class Fate(enum.Enum):
 
     PASS = enum.auto()
     DROP = enum.auto()
-    WEIGH = enum.auto()  # it passes if ``ClipboardRule.fits``; it is small enough to be kept whole
+    TOO_LONG = enum.auto()  # an extended ``provide`` that may have been asked for; see ``emptied``
+    WEIGH = enum.auto()  # it passes if ``ClipboardRule.fits``, else it is too long; it is small enough to be kept whole
 
 
 @attrs.frozen
@@ -63,7 +64,7 @@ class ClipboardRule:
             return Fate.PASS if length == -4 else Fate.DROP
         if action == _PROVIDE and self.allowed:
             most = self.max_bytes + self.max_bytes // 1000 + _DEFLATE_OVERHEAD
-            return Fate.WEIGH if -length <= most else Fate.DROP
+            return Fate.WEIGH if -length <= most else Fate.TOO_LONG
         return Fate.DROP
 
     def fits(self, message: bytes) -> bool:
@@ -79,3 +80,14 @@ class ClipboardRule:
         except zlib.error:
             return False
         return len(texts) <= most and not inflater.unused_data
+
+
+def emptied(head: bytes) -> bytes:
+    """An extended ``provide`` of the same formats, all of them empty: who has asked for texts may wait for them.
+
+    Xvnc does, and whoever pastes in the guest then waits with it.
+    """
+    (flags,) = struct.unpack_from(">I", head, HEAD_BYTES)
+    formats = flags & _FORMATS
+    body = zlib.compress(b"\0\0\0\1\0" * formats.bit_count())
+    return struct.pack(">B3xiI", head[0], -4 - len(body), _PROVIDE | formats) + body
