@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import zlib
 
 from fuzz.rfb_handshake import BROWSER
 from fuzz.targets import CORPUS
@@ -198,6 +199,47 @@ FORWARDED = {
 }
 
 
+def provided(kind: int, text: bytes) -> bytes:
+    """An extended clipboard text."""
+    body = zlib.compress(u32(len(text)) + text)
+    return struct.pack(">B3xiI", kind, -4 - len(body), 1 << 28 | 1) + body
+
+
+OPENING = b"\0\0\0\0" + INIT[4:20] + ENCODINGS + b"\3" + bytes(9)
+FILTERED = {
+    "view-only": b"\1\3" + OPENING + WATCHED["hands"][1:] + b"\xf8" + bytes(7) + b"\1x",
+    "view-only-unknown": b"\1\0" + OPENING + b"\7",
+    "not-to-guest": b"\2\1" + OPENING + WATCHED["clipboard"][1:] + WATCHED["clipboard-caps"][1:],
+    "not-from-guest": b"\4\2" + OPENING + b"\4\1\0\0\0\0\0a" + OPENING,
+    "limited": b"\x08\2" + OPENING + provided(6, b"short") + provided(6, b"x" * 40) + b"\6\0\0\0\0\0\0\1a",
+    "other-pixels": b"\4\0" + OPENING + b"\0\0\0\0\x10" + INIT[5:20],
+    "many-buttons": b"\2\1" + OPENING + b"\5\x80\0\1\0\1\4\1\0\0\0\0\0a",
+}
+
+
+def rectangle(encoding: int, body: bytes = b"", width: int = 4, height: int = 2) -> bytes:
+    """An update of one rectangle."""
+    return b"\0\0\0\1" + struct.pack(">HHHHi", 0, 0, width, height, encoding) + body
+
+
+FOLLOWED = {
+    "texts": b"\1\2\3\0\0\0\0\0\0\2hi\2" + provided(3, b"short") + b"\2",
+    "texts-limited": b"\x82\3\0\0\0\0\0\0\2hi\2" + provided(3, b"short") + provided(3, b"x" * 40) + b"\2",
+    "pictures": b"\5" + rectangle(0, bytes(32)) + rectangle(1, bytes(4)) + rectangle(16, b"\0\0\0\3abc"),
+    "tight": b"\1" + rectangle(7, b"\x80rgb") + rectangle(7, b"\x90\x03abc") + rectangle(7, b"\0\5abcde"),
+    "tight-palette": b"\2" + rectangle(7, b"\x40\1\1rgbrgb\1\2") + rectangle(7, b"\x40\1\2" + bytes(9 + 8)),
+    "small-pixels": b"\x41" + rectangle(0, bytes(8)) + rectangle(-239, bytes(8 + 2)) + rectangle(7, b"\x80c"),
+    "pseudo": b"\3"
+    + rectangle(-240, bytes(6 + 4))
+    + rectangle(0x574D5664, b"\1\0" + bytes(32))
+    + rectangle(-308, b"\1\0\0\0" + bytes(16))
+    + rectangle(-307, b"\0\0\0\1x"),
+    "last": b"\0\0\0\xff\xff" + rectangle(-224)[4:] + b"\xf8" + bytes(7) + b"\1x\x96\xfa\0\1\1",
+    "colours": b"\0\1\0\0\0\0\1" + bytes(6) + b"\2",
+    "unknown": b"\0\4",
+}
+
+
 def main() -> None:
     seeds = {
         "rfb_handshake": HANDSHAKES,
@@ -207,6 +249,8 @@ def main() -> None:
         "input_watcher": WATCHED,
         "proxy_header": PROXIED,
         "forwarded": FORWARDED,
+        "client_filter": FILTERED,
+        "server_filter": FOLLOWED,
     }
     for target, inputs in seeds.items():
         folder = CORPUS / target

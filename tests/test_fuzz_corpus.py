@@ -10,7 +10,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fuzz import connect_tunnel, forwarded, http_door, input_watcher, proxy_header, rfb_handshake, seeds, token
+from fuzz import (
+    client_filter,
+    connect_tunnel,
+    forwarded,
+    http_door,
+    input_watcher,
+    proxy_header,
+    rfb_handshake,
+    seeds,
+    server_filter,
+    token,
+)
 from fuzz.checks import Finding, must
 from fuzz.targets import CORPUS, TARGETS
 from trio_cpvm.rfb.commands import Established
@@ -25,6 +36,8 @@ CHECKS: dict[str, Callable[[bytes], None]] = {
     "input_watcher": input_watcher.check,
     "proxy_header": proxy_header.check,
     "forwarded": forwarded.check,
+    "client_filter": client_filter.check,
+    "server_filter": server_filter.check,
 }
 
 
@@ -76,6 +89,21 @@ def test_seeds_lead_to_an_end(name: str) -> None:
         shake.client_closed()
         assert not isinstance(last[-1], Established)
         assert shake.done
+
+
+@pytest.mark.parametrize("name", sorted(seeds.FILTERED))
+def test_seeds_of_browsers_pass_the_filter(name: str) -> None:
+    data = seeds.FILTERED[name]
+    _, failed = client_filter.filtered(client_filter.policy(data[0]), data[2:], 0)
+    assert failed is (name in ("view-only-unknown", "other-pixels"))
+
+
+@pytest.mark.parametrize("name", sorted(seeds.FOLLOWED))
+def test_seeds_of_hosts_pass_the_filter(name: str) -> None:
+    data = seeds.FOLLOWED[name]
+    passed, failed = server_filter.filtered(data[0], data[1:] + b"\2", 0)
+    assert failed is (name == "unknown")
+    assert failed or passed.endswith(b"\2")
 
 
 @pytest.mark.parametrize("target", TARGETS)
