@@ -262,3 +262,39 @@ async def test_viewers_that_say_goodbye_make_room_only_once() -> None:
         with pytest.raises(ConsoleError) as caught:
             registry.check_room(ALICE, TARGET)
         assert caught.value.reason is errors.TOO_MANY_SESSIONS
+
+
+@timely
+async def test_the_first_viewer_types_until_it_leaves() -> None:
+    registry = SessionRegistry(SessionConfig(second_viewer="share", shared_input="first"))
+    looker = session(attrs.evolve(TARGET, view_only=True))
+    one, two, three = session(), session(), session()
+    elsewhere = session(machine("another"))
+    with registry.running(looker), registry.running(elsewhere):
+        with contextlib.ExitStack() as others:
+            with running(registry, one):
+                others.enter_context(running(registry, two, three))
+                assert [one.looks_on, two.looks_on, three.looks_on] == [False, True, True]
+            assert [two.looks_on, three.looks_on] == [False, True]
+            two.end(errors.KILLED)
+            with running(registry, session()):
+                assert not three.looks_on, "who says goodbye does not type"
+        assert not elsewhere.looks_on
+
+
+@timely
+async def test_all_viewers_type_unless_configured_otherwise() -> None:
+    registry = SessionRegistry(SessionConfig(second_viewer="share"))
+    one, two = session(), session()
+    with running(registry, one, two):
+        assert not one.looks_on
+        assert not two.looks_on
+
+
+@timely
+async def test_a_viewer_that_replaces_the_first_one_types() -> None:
+    registry = SessionRegistry(SessionConfig(shared_input="first"))
+    one, two = session(), session()
+    with running(registry, one, two):
+        assert why(one) is errors.REPLACED
+        assert not two.looks_on

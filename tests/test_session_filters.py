@@ -148,6 +148,30 @@ async def test_who_only_looks_may_stay(autojump_clock: MockClock) -> None:
         assert not c.ended.is_set()
 
 
+async def test_who_looks_on_types_once_it_may(autojump_clock: MockClock) -> None:
+    host = ScriptedVncServer(password=PASSWORD)
+    async with console(host) as c:
+        c.session.look_on(True)
+        await opened(c)
+        await c.browser.send_all(rfb.key() + rfb.cut_text(b"a text") + rfb.set_encodings(-258, -316))
+        await trio.testing.wait_all_tasks_blocked()
+        c.session.look_on(False)
+        await c.browser.send_all(rfb.pointer())
+        await trio.testing.wait_all_tasks_blocked()
+        assert after_init(host) == rfb.set_encodings(-258) + rfb.pointer()
+
+
+async def test_who_may_type_before_the_console_is_open_is_not_filtered(autojump_clock: MockClock) -> None:
+    host = ScriptedVncServer(password=PASSWORD)
+    async with console(host) as c:
+        c.session.look_on(True)
+        c.session.look_on(False)
+        await opened(c)
+        await c.browser.send_all(b"\x07")
+        await trio.testing.wait_all_tasks_blocked()
+        assert after_init(host) == b"\x07"
+
+
 @pytest.mark.parametrize(
     ("configured", "token", "to_guest", "from_guest"),
     [

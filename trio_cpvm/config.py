@@ -244,6 +244,7 @@ class SessionConfig:
     max_sessions: int = attrs.field(default=1000, validator=_at_least(1))
     max_sessions_per_client: int = attrs.field(default=50, validator=_at_least(0))
     second_viewer: str = attrs.field(default="replace", validator=_one_of("replace", "refuse", "share"))
+    shared_input: str = attrs.field(default="all", validator=_one_of("all", "first"))
     reconnect_window_s: float = attrs.field(default=0.0, validator=_at_least(0))
     check_source_ip: bool = False
     clipboard: Clipboard = Clipboard.BOTH

@@ -75,6 +75,7 @@ class SessionRegistry:
             other.end(errors.REPLACED, f"by session {session.id} from {session.client}")
         viewers = self._viewers.setdefault(key, [])
         viewers.append(session)
+        self._give_input(viewers)
         self._sessions[session.id] = session
         self._per_client[session.client] += 1
         try:
@@ -84,6 +85,7 @@ class SessionRegistry:
             self._per_client[session.client] -= 1
             self._per_client += Counter()  # drops the zeros
             viewers.remove(session)
+            self._give_input(viewers)
             if not viewers and self._viewers.get(key) is viewers:
                 del self._viewers[key]
             self._changed.set()
@@ -100,6 +102,13 @@ class SessionRegistry:
         """Wait until no session runs."""
         while self._sessions:
             await self._changed.wait()
+
+    def _give_input(self, viewers: list[Session]) -> None:
+        """Where only one of a machine's viewers types, the one that has been there longest does."""
+        if self._config.shared_input == "first":
+            able = [viewer for viewer in viewers if not viewer.target.view_only and not viewer.ending]
+            for viewer in able:
+                viewer.look_on(viewer is not able[0])
 
     def _replaced_by(self, target: ConsoleTarget, *, resumes: bool) -> list[Session]:
         """The viewers that have to go for a new one of that machine."""

@@ -48,6 +48,7 @@ class Session:
         established: what the handshake agreed on, once it has.
         transport: what protects the bytes on their way to the host, once that is known.
         outcome: how it ended, once it has.
+        looks_on: somebody else has the machine's keyboard and pointer at this moment.
     """
 
     target: ConsoleTarget
@@ -60,10 +61,12 @@ class Session:
     established: Established | None = None
     transport: str = ""
     outcome: SessionEnd | None = None
+    looks_on: bool = attrs.field(default=False, init=False)
     _started_at: float = attrs.field(factory=trio.current_time, init=False)
     _handshake_scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
     _driver: HandshakeDriver | None = attrs.field(default=None, init=False)
     _relay: Relay | None = attrs.field(default=None, init=False)
+    _up: ClientFilter | None = attrs.field(default=None, init=False)
     _pace: Pace = attrs.field(factory=Pace, init=False)
     _ending: ConsoleError | None = attrs.field(default=None, init=False)
     _farewell: bytes = attrs.field(default=b"", init=False)
@@ -98,6 +101,12 @@ class Session:
             lifetime_left_s=self._relay.lifetime_left_s if self._relay is not None else None,
             host_rtt_s=smoothed_rtt_s(server) if server is not None else None,
         )
+
+    def look_on(self, on: bool) -> None:
+        """Let the user look only, or type as well. Who may type from the start on cannot be stopped later."""
+        self.looks_on = on
+        if self._up is not None:
+            self._up.hands_off = on
 
     def end(self, reason: Reason, detail: str = "") -> None:
         """End the session from outside; the browser is told the reason. The first reason counts."""
@@ -249,11 +258,13 @@ class Session:
     def _filters(self, established: Established) -> tuple[ClientFilter | None, ServerFilter | None]:
         """What stands between browser and host, as far as something has to: the stricter of token and configuration."""
         policy, down = filter_policy(self.target, self.config), None
-        if not policy.watches_browser:
+        if not policy.watches_browser and not self.looks_on:
             return None, None
         if policy.watches_host:
             down = ServerFilter(ClipboardRule(policy.from_guest, policy.max_bytes), established.pixel_format)
-        return ClientFilter(policy, down), down
+        self._up = ClientFilter(policy, down)
+        self._up.hands_off = self.looks_on
+        return self._up, down
 
     def _log_open(self, established: Established) -> None:
         log.debug(

@@ -8,7 +8,7 @@ import struct
 import pytest
 
 from .browser import ConsolePage
-from .conftest import StartDaemon, StartXvnc
+from .conftest import StartDaemon, StartQemu, StartXvnc
 from .processes import wait_for
 from .rfb_client import RfbClient, rfb_client
 from .stock_novnc import StockSite
@@ -125,4 +125,22 @@ def test_much_is_drawn_while_every_update_is_followed(
         tab.type_line(f"line {number} " + "x" * number)
     xvnc.wait_for_line("line 29 " + "x" * 29)
     tab.wait_for_picture(xvnc.picture)
+    assert len(daemon.sessions()) == 1
+
+
+@pytest.mark.browser
+def test_qemu_is_followed(start_qemu: StartQemu, start_daemon: StartDaemon, tab: ConsolePage, password: str) -> None:
+    """Its lights, its keys and its Tight pictures, in a console that is up for a while."""
+    qemu = start_qemu(password=password)
+    daemon = start_daemon(session={"clipboard": "none"})
+    tab.open(daemon.mint(qemu.host, qemu.port, password=password).url)
+    tab.wait_for_state("connected")
+    tab.wait_for_picture(qemu.screendump)
+    tab.click()
+    for text in ("hello", "there", "1+1=2"):
+        tab.type_line(text)
+        qemu.wait_for_line(text)
+    tab.press("CapsLock")
+    tab.press("CapsLock")
+    tab.wait_for_picture(qemu.screendump)
     assert len(daemon.sessions()) == 1

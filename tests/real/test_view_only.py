@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from contextlib import ExitStack
 
 import pytest
 from playwright.sync_api import Page
@@ -170,3 +171,22 @@ def test_the_page(start_daemon: StartDaemon, tab: ConsolePage, start_qemu: Start
     wait_for(lambda: qemu.screen_text() != before, "a key of the machine's own arrives")
     assert "hello" not in "".join(qemu.screen_text())
     tab.wait_for_picture(qemu.screendump)
+
+
+def test_the_first_of_two_viewers_types(start_xvnc: StartXvnc, start_daemon: StartDaemon, password: str) -> None:
+    xvnc = start_xvnc(password=password)
+    daemon = start_daemon(session={**SHARE, "shared_input": "first"})
+    urls = [daemon.mint(xvnc.host, xvnc.port, password=password).websocket_url for _ in range(2)]
+    with ExitStack() as stack:
+        with rfb_client(urls[0]) as first:
+            first.handshake()
+            second = stack.enter_context(rfb_client(urls[1]))
+            second.handshake()
+            second.type_line("not this")
+            second.picture()
+            first.type_line("one")
+            xvnc.wait_for_line("one")
+        wait_for(lambda: len(daemon.sessions()) == 1, "the first one has left")
+        second.type_line("two")
+        xvnc.wait_for_line("two")
+        assert xvnc.typed() == "one\ntwo\n"
