@@ -105,6 +105,7 @@ def setup_of(page: HttpAnswer) -> dict[str, object]:
 SETUPS: dict[str, tuple[Config, ConsoleTarget, dict[str, object]]] = {
     "as it comes": (Config(), TARGET, {}),
     "no session uuid": (Config(), attrs.evolve(TARGET, session_uuid=""), {"reusable": True}),
+    "view only": (Config(), attrs.evolve(TARGET, view_only=True), {"viewOnly": True}),
     "limits": (
         Config(session=SessionConfig(idle_timeout_s=0, lifetime_s=7200.5)),
         TARGET,

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import struct
+from pathlib import Path
 
 import pytest
 
 from .browser import ConsolePage
-from .conftest import StartDaemon, StartQemu, StartXvnc
+from .certificates import Authority
+from .conftest import StartDaemon, StartQemu, StartXtightvnc, StartXvnc
 from .processes import wait_for
 from .rfb_client import RfbClient, rfb_client
 from .stock_novnc import StockSite
+from .wayvnc import Wayvnc
+from .works import TLS_1_3, assert_works
 
 pytestmark = pytest.mark.real
 
@@ -144,3 +148,26 @@ def test_qemu_is_followed(start_qemu: StartQemu, start_daemon: StartDaemon, tab:
     tab.press("CapsLock")
     tab.wait_for_picture(qemu.screendump)
     assert len(daemon.sessions()) == 1
+
+
+@pytest.mark.browser
+def test_tightvncserver_is_followed(
+    start_xtightvnc: StartXtightvnc, start_daemon: StartDaemon, tab: ConsolePage, password: str
+) -> None:
+    """The oldest Tight there is."""
+    host = start_xtightvnc(password=password)
+    daemon = start_daemon(session={"clipboard": "none"})
+    console = daemon.mint(host.host, host.port, password=password)
+    assert_works(tab, daemon, console, host, security="VncAuth(2)", transport="no TLS")
+
+
+@pytest.mark.browser
+def test_wayvnc_is_followed(
+    tmp_path: Path, authority: Authority, start_daemon: StartDaemon, tab: ConsolePage, password: str
+) -> None:
+    pair = authority.issue(tmp_path / "host", "server", "127.0.0.1", rsa=True)
+    with Wayvnc(tmp_path / "wayvnc", pair, username="bob", password=password) as host:
+        daemon = start_daemon(session={"clipboard": "none"}, upstream={"ca_file": str(authority.ca_file)})
+        console = daemon.mint(host.host, host.port, password=password, options=("--username", "bob"))
+        assert_works(tab, daemon, console, host, security="VeNCrypt X509Plain(262)", transport=TLS_1_3)
+        daemon.wait_until_idle()
