@@ -255,7 +255,7 @@ async def test_a_libvirt_that_does_not_answer_takes_no_more_than_the_deadline() 
     answers = threading.Event()
     fake.before_each = lambda: (answers.wait(20), None)[1]
     try:
-        unanswered = []
+        unanswered: list[int] = []
         while (
             unanswered.count(libvirt_inventory.MAX_CALLS) < 2
         ):  # on a busy machine a thread may start too late to count
