@@ -34,10 +34,10 @@ CHECKS: dict[str, Callable[[bytes], None]] = {
     "connect_tunnel": connect_tunnel.check,
     "token": token.check,
     "input_watcher": input_watcher.check,
-    "proxy_header": proxy_header.check,
-    "forwarded": forwarded.check,
     "client_filter": client_filter.check,
     "server_filter": server_filter.check,
+    "proxy_header": proxy_header.check,
+    "forwarded": forwarded.check,
 }
 
 
