@@ -21,7 +21,7 @@ from trio_cpvm import errors
 from trio_cpvm.config import Config, Origin, ServerConfig, SessionConfig
 from trio_cpvm.errors import Reason
 from trio_cpvm.languages import read_languages
-from trio_cpvm.models import ConsoleTarget, Secret
+from trio_cpvm.models import Clipboard, ConsoleTarget, Secret
 from trio_cpvm.session import Session
 from trio_cpvm.site import PublicSite
 from trio_cpvm.testing import (
@@ -106,6 +106,11 @@ SETUPS: dict[str, tuple[Config, ConsoleTarget, dict[str, object]]] = {
     "as it comes": (Config(), TARGET, {}),
     "no session uuid": (Config(), attrs.evolve(TARGET, session_uuid=""), {"reusable": True}),
     "view only": (Config(), attrs.evolve(TARGET, view_only=True), {"viewOnly": True}),
+    "clipboard": (
+        Config(session=SessionConfig(clipboard=Clipboard.TO_GUEST)),
+        attrs.evolve(TARGET, clipboard=Clipboard.FROM_GUEST),
+        {"toGuest": False, "fromGuest": False},
+    ),
     "limits": (
         Config(session=SessionConfig(idle_timeout_s=0, lifetime_s=7200.5)),
         TARGET,
@@ -125,6 +130,8 @@ async def test_the_page_is_told_what_its_user_may_know(
         "name": "Web 1",
         "locale": "",
         "viewOnly": False,
+        "toGuest": True,
+        "fromGuest": True,
         "idleTimeoutS": 300,
         "lifetimeS": 0,
         "language": "en",

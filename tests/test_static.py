@@ -262,6 +262,8 @@ def test_the_page_is_told_about_its_console(folder: Path) -> None:
         "name": "Web 1",
         "locale": "de",
         "viewOnly": True,
+        "toGuest": True,
+        "fromGuest": True,
         "idleTimeoutS": 300,
         "lifetimeS": 0,
         "language": "de",

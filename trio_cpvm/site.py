@@ -26,7 +26,7 @@ from .logger import get_logger
 from .models import ConsoleTarget
 from .registry import SessionRegistry
 from .rfb_io import SecureStream
-from .session import Session
+from .session import Session, filter_policy
 from .static import ASSET_ROOT, ConsoleSetup, PageFiles
 from .websocket import accept_websocket
 
@@ -110,10 +110,13 @@ class PublicSite:
         return target
 
     def _setup(self, target: ConsoleTarget) -> ConsoleSetup:
+        policy = filter_policy(target, self.config.session)
         return ConsoleSetup(
             name=target.name,
             locale=target.locale,
-            view_only=target.view_only,
+            view_only=policy.view_only,
+            to_guest=policy.to_guest,
+            from_guest=policy.from_guest,
             idle_timeout_s=self.config.session.idle_timeout_s,
             lifetime_s=self.config.session.lifetime_s,
             reusable=self.gate.reusable(target),

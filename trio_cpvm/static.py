@@ -72,6 +72,8 @@ class ConsoleSetup:
         name: what the console is called; empty: what the VNC server calls itself.
         locale: the guest's keyboard, as the platform names it; empty if unknown.
         view_only: the user may look, and no more.
+        to_guest: the user's clipboard may go to the machine.
+        from_guest: the machine's clipboard may come to the user.
         idle_timeout_s: seconds without input after which it ends; 0 for no limit.
         lifetime_s: seconds after which it ends; 0 for no limit.
         reusable: the same token may open it again.
@@ -80,6 +82,8 @@ class ConsoleSetup:
     name: str = ""
     locale: str = ""
     view_only: bool = False
+    to_guest: bool = True
+    from_guest: bool = True
     idle_timeout_s: float = 0
     lifetime_s: float = 0
     reusable: bool = False
@@ -90,6 +94,8 @@ class ConsoleSetup:
             "name": self.name,
             "locale": self.locale,
             "viewOnly": self.view_only,
+            "toGuest": self.to_guest,
+            "fromGuest": self.from_guest,
             "idleTimeoutS": self.idle_timeout_s,
             "lifetimeS": self.lifetime_s,
             "language": language,

@@ -17,6 +17,7 @@ export class ClipboardPanel {
   readonly #note = element("#clipboard-note", HTMLElement);
   readonly #auto = element("#clipboard-auto", HTMLInputElement);
   readonly #news: News;
+  readonly #toGuest: boolean;
   #rfb: RFB | null = null;
   /** What the user wrote into the box and did nothing with yet: the machine must not write over it. */
   #own = false;
@@ -30,8 +31,12 @@ export class ClipboardPanel {
   /** The user has been told once where the machine's text is. */
   #told = false;
 
-  constructor(screen: HTMLElement, news: News) {
+  /** `ways` are those that the proxy lets texts through; what it would drop is not offered. */
+  constructor(screen: HTMLElement, news: News, ways: { readonly toGuest: boolean; readonly fromGuest: boolean }) {
     this.#news = news;
+    this.#toGuest = ways.toGuest;
+    element("#clipboard-send", HTMLButtonElement).hidden = !ways.toGuest;
+    element("#clipboard-sharing", HTMLElement).hidden = !ways.toGuest && !ways.fromGuest;
     this.#box.maxLength = MAX_TEXT;
     this.#box.addEventListener("input", (event) => (this.#own = event.isTrusted && this.#box.value !== ""));
     element("#clipboard-read", HTMLButtonElement).addEventListener("click", () => void this.#readHere());
@@ -169,7 +174,7 @@ export class ClipboardPanel {
         this.#pending = (await write(this.#pending)) ? null : this.#pending;
         return;
       }
-      if (this.#rfb === null || this.#rfb.viewOnly || (await permission()) !== "granted") {
+      if (!this.#toGuest || this.#rfb === null || this.#rfb.viewOnly || (await permission()) !== "granted") {
         return;
       }
       const text = await read();

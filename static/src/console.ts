@@ -49,7 +49,7 @@ const picture = new PictureControl({
     keys.release();
   },
 });
-const clipboard = new ClipboardPanel(target, news);
+const clipboard = new ClipboardPanel(target, news, setup);
 const typePanel = new TypePanel({ clipboard, keys, news, locale: setup.locale, link });
 const touch = new TouchKeyboard(typePanel);
 const meter = new Meter();

@@ -9,6 +9,9 @@ export interface Setup {
   readonly locale: string;
   /** The token lets its user look, and no more. */
   readonly viewOnly: boolean;
+  /** Clipboard texts may go to the machine, and come from it. */
+  readonly toGuest: boolean;
+  readonly fromGuest: boolean;
   /** Seconds without input after which the console is closed, and seconds it may last; 0 for no limit. */
   readonly idleTimeoutS: number;
   readonly lifetimeS: number;
@@ -24,6 +27,8 @@ export function readSetup(): Setup {
     name: text("name"),
     locale: text("locale"),
     viewOnly: found["viewOnly"] === true,
+    toGuest: found["toGuest"] !== false,
+    fromGuest: found["fromGuest"] !== false,
     idleTimeoutS: seconds("idleTimeoutS"),
     lifetimeS: seconds("lifetimeS"),
   };

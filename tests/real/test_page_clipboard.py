@@ -166,3 +166,18 @@ def test_a_browser_that_would_ask_each_time_is_not_asked(
     read = "() => globalThis.readText()"
     wait_for(lambda: page.evaluate(read) == "from the machine", "the other direction is shared")
     assert page.evaluate("() => globalThis.asked === undefined")
+
+
+@pytest.mark.parametrize("way", ["to-guest", "from-guest", "none"])
+def test_what_the_proxy_would_drop_is_not_offered(
+    tab: ConsolePage, recorder: Recorder, start_daemon: StartDaemon, way: str
+) -> None:
+    daemon = start_daemon(session={"clipboard": way})
+    tab.open(daemon.mint(recorder.host, recorder.port).url)
+    tab.wait_for_state("connected")
+    wait_for(tab.picture, "the screen is painted")
+    page = tab.page
+    page.click("#clipboard-button")
+    assert page.is_visible("#clipboard-send") is (way == "to-guest")
+    assert page.is_visible("#clipboard-auto") is (way != "none")
+    assert page.is_visible("#type")  # keys are no clipboard
