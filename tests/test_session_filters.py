@@ -131,7 +131,7 @@ async def test_what_does_not_pass_is_no_input(target: ConsoleTarget, passes: boo
             await trio.sleep(50)
             if c.ended.is_set():
                 break
-            await c.browser.send_all(rfb.key())
+            await c.browser.send_all(rfb.key() + rfb.update_request())
         assert c.ended.is_set() is not passes
         if not passes:
             assert (await c.wait_end()).reason is errors.IDLE_TIMEOUT

@@ -22,6 +22,7 @@ from .server_filter import ServerFilter
 _HANDS = frozenset({Kind.KEY, Kind.POINTER, Kind.XVP, Kind.SET_DESKTOP_SIZE, Kind.QEMU_KEY})
 #: Their encodings are never passed on, so that no host expects them.
 _NEVER = frozenset({Kind.GII, Kind.QEMU_AUDIO})
+_NO_CLIPBOARD = ClipboardRule(allowed=False)
 
 
 class ClientFilter:
@@ -72,9 +73,7 @@ class ClientFilter:
         if part.kind in _NEVER or (look_only and part.kind in _HANDS):
             return Fate.DROP
         if part.kind is Kind.CUT_TEXT:
-            if self._view_only:
-                return Fate.DROP
-            return (ClipboardRule(allowed=False) if look_only else self._rule).judge(part.data)
+            return (_NO_CLIPBOARD if look_only else self._rule).judge(part.data)
         return Fate.PASS
 
     def _rewritten(self, part: Part) -> bytes:
