@@ -312,6 +312,19 @@ async def test_only_the_trusted_address_is_believed(proxy_protocol: bool, both: 
 
 
 @within(20)
+async def test_a_health_check_that_is_over_before_it_is_looked_at_is_no_fault(caplog: pytest.LogCaptureFixture) -> None:
+    """HAProxy resets its own; then nobody can tell where they came from."""
+    caplog.set_level(logging.INFO)
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    async with listener:
+        client = await connect_from("127.0.0.2", listener.socket.getsockname()[1])
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        await client.aclose()
+        await make_front("127.0.0.2", proxy_protocol=True).handle(await listener.accept())
+    assert caplog.records == []
+
+
+@within(20)
 async def test_who_comes_through_a_unix_socket(tmp_path: Path) -> None:
     sock = trio.socket.socket(socket.AF_UNIX)
     await sock.bind(str(tmp_path / "s"))

@@ -29,6 +29,16 @@ def test_the_sample_file_is_the_defaults() -> None:
     assert parse_config(sample.read_text(), "sample") == Config()
 
 
+@pytest.mark.parametrize("sample", ["nginx.conf", "haproxy.cfg", "haproxy-proxy-protocol.cfg"])
+def test_what_samples_of_reverse_proxies_ask_for_can_be_configured(sample: str) -> None:
+    lines = (Path(__file__).parent.parent / "conf" / sample).read_text().splitlines()
+    tls = "[tls]\ncertificate = 'c.pem'\nprivate_key = 'k.pem'\n"
+    config = parse_config(tls + "\n".join(line[4:] for line in lines if line.startswith("#   ")), sample)
+    assert [str(proxy) for proxy in config.server.trusted_proxies] == ["127.0.0.1/32"]
+    assert config.server.public_origin == "https://console.example.com"
+    assert config.server.proxy_protocol is ("proxy-protocol" in sample)
+
+
 def test_values_arrive_in_their_types() -> None:
     config = parse_config(
         """

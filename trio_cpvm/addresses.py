@@ -14,6 +14,8 @@ Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 #: Stands for the address of a peer that has none: behind a unix socket, or in memory.
 LOCAL = "local"
+#: Stands for the address of a peer that was gone before it was asked for.
+UNKNOWN = "unknown"
 
 
 def normal_address(text: str) -> str:

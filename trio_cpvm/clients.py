@@ -10,7 +10,7 @@ from collections.abc import Collection
 import attrs
 import trio
 
-from .addresses import TrustedProxy
+from .addresses import UNKNOWN, TrustedProxy
 from .http import Request
 from .http.forwarded import ForwardedInvalid, read_forwarded
 from .logger import get_logger
@@ -28,7 +28,7 @@ class Peer:
     """Who is at the other end of a connection.
 
     Attributes:
-        address: its address, as ``normal_address`` writes it, or ``local`` or ``unknown``.
+        address: its address, as ``normal_address`` writes it, or ``LOCAL`` or ``UNKNOWN``.
         forwards: it is a trusted reverse proxy, and what its requests say about clients is believed.
     """
 
@@ -67,6 +67,8 @@ class Clients:
         """
         if not self.proxy_protocol:
             return Peer(address, forwards=self.trusts(address))
+        if address == UNKNOWN:
+            raise trio.BrokenResourceError("gone at once")
         if not self.trusts(address):
             raise ProxyHeaderMissing("server.proxy_protocol is on, and this is none of server.trusted_proxies")
         with trio.fail_after(timeout_s):

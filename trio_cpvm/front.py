@@ -14,7 +14,7 @@ from typing import Protocol
 import attrs
 import trio
 
-from .addresses import LOCAL, normal_address
+from .addresses import LOCAL, UNKNOWN, normal_address
 from .clients import Clients, Peer, ProxyHeaderMissing
 from .http import Request, Response
 from .http_io import Site, TakeOver, serve_http
@@ -114,4 +114,4 @@ def client_address(stream: trio.abc.Stream) -> str:
     try:
         return normal_address(stream.socket.getpeername()[0].partition("%")[0])
     except (OSError, ValueError):  # it went away in the meantime
-        return "unknown"
+        return UNKNOWN

@@ -146,6 +146,35 @@ def test_console(
         assert " /novnc" in said
         assert BROWSER_ADDRESS in said
     assert_no_token(proxy, console, others)
+    # not even HAProxy's health checks
+    assert [record for record in daemon.log() if record.get("event") == "connection refused"] == []
+
+
+@pytest.mark.parametrize("kind", HEADERS)
+def test_reverse_proxies_that_add_to_what_the_client_says(
+    kind: str, start_daemon: StartDaemon, running: ExitStack, tmp_path: Path, authority: Authority
+) -> None:
+    """As most are set up. They also pass on the header that they do not write, which then makes the client nobody."""
+    daemon = start_daemon(**settings(kind, tmp_path, authority))
+    if kind == "nginx":
+        changes = {
+            "X-Forwarded-For $remote_addr;": "X-Forwarded-For $proxy_add_x_forwarded_for;",
+            'proxy_set_header Forwarded "";': "",
+        }
+        proxy = start_nginx(tmp_path / "proxy", daemon, authority, changes=changes)
+    else:
+        changes = {
+            "http-request set-header X-Forwarded-For %[src]": "option forwardfor",
+            "http-request del-header Forwarded": "",
+        }
+        proxy = start_haproxy(tmp_path / "proxy", daemon, authority, changes=changes)
+    running.callback(proxy.process.stop)
+    console = proxy.through(daemon.mint("127.0.0.1", free_port(), options=["--source-ip", BROWSER_ADDRESS]))
+    assert proxy.get(console.url, source=BROWSER_ADDRESS).status == 200
+    for spoof in SPOOFS:
+        assert proxy.get(console.url, source=OTHER_ADDRESS, headers=[spoof]).status == 403
+    seen = [record["client"] for record in daemon.log() if record.get("event") == "page refused"]
+    assert seen == [PROXY_ADDRESS if name == "Forwarded" else OTHER_ADDRESS for name, _ in SPOOFS]
 
 
 @pytest.mark.parametrize("kind", ["nginx", "haproxy, PROXY v2"])
