@@ -223,8 +223,9 @@ def test_through_a_unix_socket(
     assert daemon.get(query, headers={"X-Forwarded-For": OTHER_ADDRESS}).status == 200
 
 
-#: What the time-outs are where the samples say nothing; the samples' own are in them.
-SHORT_S = 2
+#: What the time-outs are where the samples say nothing; on a loaded machine the answer to the upgrade takes a second
+#: or two, and has to come within them.
+SHORT_S = 4
 
 
 def _nginx_idle(folder: Path, daemon: Daemon, authority: Authority, *, without: bool) -> ReverseProxy:
@@ -264,7 +265,7 @@ def test_a_still_console_stays_open(
         if without:
             client.wait_until_broken(within_s=PATIENCE_S)
         else:
-            client.wait_in_silence(2 * SHORT_S)
+            client.wait_in_silence(SHORT_S + 2)
             client.ask_for_corner()
             client.read_corner()
 
