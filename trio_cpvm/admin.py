@@ -1,4 +1,4 @@
-"""The admin site: health, the sessions, ending them. Never reachable through the public listener.
+"""The admin site: health, metrics, the sessions, ending them. Never reachable through the public listener.
 
 It asks for no login: it belongs on loopback, a management network or a unix socket. Against web pages that aim an
 operator's browser at it, it takes no request with an ``Origin``, and none for a host name (DNS rebinding).
@@ -16,6 +16,7 @@ from . import errors
 from .errors import ConsoleError
 from .http import Request, Response
 from .logger import get_logger
+from .metrics import CONTENT_TYPE, Metrics
 from .registry import SessionRegistry
 from .session import Session
 
@@ -29,10 +30,12 @@ class AdminSite:
     Attributes:
         registry: the running sessions.
         start_drain: begins the daemon's orderly end.
+        metrics: what was counted.
     """
 
     registry: SessionRegistry
     start_drain: Callable[[], None]
+    metrics: Metrics = attrs.field(factory=Metrics)
 
     async def answer(self, request: Request, client: str) -> Response:
         """Answer one request of an operator.
@@ -49,6 +52,8 @@ class AdminSite:
                 if self.registry.draining:
                     raise ConsoleError(errors.DRAINING)
                 return Response(status=200, body=b"ready\n")
+            case (("GET" | "HEAD"), ["metrics"]):
+                return Response(status=200, body=self.metrics.exposition(), content_type=CONTENT_TYPE)
             case (("GET" | "HEAD"), ["sessions"]):
                 return _json({"sessions": [describe(session) for session in self.registry]})
             case "POST", ["sessions", session_id, "kill"]:
@@ -57,7 +62,7 @@ class AdminSite:
                 log.warning("drain asked for", client=client)
                 self.start_drain()
                 return _json({"draining": True, "sessions": len(self.registry)})
-            case _, ["healthz"] | ["readyz"] | ["sessions"] | ["sessions", _, "kill"] | ["drain"]:
+            case _, ["healthz"] | ["readyz"] | ["metrics"] | ["sessions"] | ["sessions", _, "kill"] | ["drain"]:
                 raise ConsoleError(errors.METHOD_NOT_ALLOWED, request.method[:16])
         raise ConsoleError(errors.NOT_FOUND)
 

@@ -16,6 +16,7 @@ import trio
 
 from .addresses import LOCAL, UNKNOWN, normal_address
 from .clients import Clients, Peer, ProxyHeaderMissing
+from .errors import Reason
 from .http import Request, Response
 from .http_io import Site, TakeOver, serve_http
 from .logger import get_logger
@@ -42,7 +43,9 @@ class Front:
         max_connections: open connections; further ones are closed at once.
         tls: gives the certificate for connections that begin with TLS.
         clients: finds out who is asking, through reverse proxies.
+        on_refused: told about requests that no site has seen.
         connections: how many are open.
+        turned_away: how many were closed at once for want of room.
     """
 
     site: AnswersClients
@@ -50,7 +53,9 @@ class Front:
     max_connections: int
     tls: Callable[[], ssl.SSLContext] | None = None
     clients: Clients = attrs.field(factory=Clients)
+    on_refused: Callable[[Reason], None] | None = None
     connections: int = 0
+    turned_away: int = 0
 
     async def handle_tls(self, stream: trio.abc.Stream) -> None:
         """As ``handle``, for a connection that begins with TLS."""
@@ -62,6 +67,7 @@ class Front:
 
     async def _serve(self, stream: trio.abc.Stream, *, secure: bool) -> None:
         if self.connections >= self.max_connections:
+            self.turned_away += 1
             log.warning("connection refused", detail=f"server.max_connections = {self.max_connections}")
             await trio.aclose_forcefully(stream)
             return
@@ -72,7 +78,8 @@ class Front:
             peer = await self.clients.behind(stream, address, timeout_s=self.head_timeout_s)
             if secure:
                 stream = await self._handshake(stream)
-            await serve_http(stream, self._site_for(peer, secure=secure), head_timeout_s=self.head_timeout_s)
+            site = self._site_for(peer, secure=secure)
+            await serve_http(stream, site, head_timeout_s=self.head_timeout_s, on_refused=self.on_refused)
         except* (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError) as gone:
             log.debug("connection lost", detail=str(gone.exceptions[0]))
         except* ProxyHeaderMissing as missing:

@@ -11,7 +11,7 @@ import attrs
 import trio
 
 from . import errors
-from .errors import ConsoleError
+from .errors import ConsoleError, Reason
 from .http import Door, Request, Response
 from .http.upgrade import error_response
 from .logger import get_logger
@@ -38,35 +38,46 @@ class TakeOver:
 Site: TypeAlias = Callable[[Request], Awaitable[Response | TakeOver]]
 
 
-async def serve_http(stream: trio.abc.Stream, site: Site, *, head_timeout_s: float) -> None:
+async def serve_http(
+    stream: trio.abc.Stream,
+    site: Site,
+    *,
+    head_timeout_s: float,
+    on_refused: Callable[[Reason], None] | None = None,
+) -> None:
     """Serve one connection until it ends. The stream stays the caller's to close.
 
     Args:
         stream: the connection.
         site: what answers.
         head_timeout_s: seconds for each request head to arrive, counted from the connection or the last answer.
+        on_refused: told why, where a request is refused before ``site`` has seen it or in spite of its answer.
 
     Raises:
         trio.BrokenResourceError: the peer is gone.
         Exception: what ``site`` or a take-over handler raises, except ``ConsoleError``.
     """
     door = Door()
+
+    def refuse(error: ConsoleError) -> Response:
+        log.info("request refused", reason=error.reason.slug, detail=error.detail)
+        if on_refused is not None:
+            on_refused(error.reason)
+        return error_response(error, close=True)
+
     while True:
         try:
             request = await _next_request(stream, door, head_timeout_s)
             if request is None:
                 return
         except ConsoleError as error:
-            log.info("request refused", reason=error.reason.slug, detail=error.detail)
-            await _answer(stream, door, error_response(error, close=True))
+            await _answer(stream, door, refuse(error))
             await _linger(stream)
             return
         answer = await _ask(site, request)
         if isinstance(answer, TakeOver):
             if door.ahead:  # the WebSocket library would drop these bytes; no client sends any before the 101
-                detail = "bytes behind the upgrade request"
-                log.info("request refused", reason=errors.BAD_REQUEST.slug, detail=detail)
-                answer = error_response(ConsoleError(errors.BAD_REQUEST, detail), close=True)
+                answer = refuse(ConsoleError(errors.BAD_REQUEST, "bytes behind the upgrade request"))
             else:
                 await answer.handler(stream)
                 return

@@ -39,6 +39,11 @@ class SessionRegistry:
     def __iter__(self) -> Iterator[Session]:
         return iter(list(self._sessions.values()))
 
+    @property
+    def bytes_relayed(self) -> dict[str, int]:
+        """Payload bytes of the running sessions so far, ``up`` to the hosts and ``down`` to the browsers."""
+        return {"up": sum(one.bytes_up for one in self), "down": sum(one.bytes_down for one in self)}
+
     def get(self, session_id: str) -> Session | None:
         """The running session of that id."""
         return self._sessions.get(session_id)

@@ -29,6 +29,7 @@ from .errors import BadConfiguration
 from .front import Front
 from .gate import Gate
 from .logger import get_logger
+from .metrics import Metrics
 from .models import format_address, is_loopback
 from .registry import SessionRegistry
 from .site import Dial, PublicSite
@@ -68,6 +69,7 @@ class Server:
     Attributes:
         registry: the running sessions.
         front: what the public listeners' connections go to.
+        admin_front: likewise, the admin listener's.
         stopped: set once ``run`` is over.
 
     Raises:
@@ -80,6 +82,7 @@ class Server:
         for warning in insecure_settings(config):
             log.warning("insecure configuration", detail=warning)
         self.registry = SessionRegistry(config.session)
+        metrics = Metrics()
         self._drain_asked = trio.Event()
         self._stop_asked = trio.Event()
         self.stopped = trio.Event()
@@ -97,6 +100,7 @@ class Server:
             dial=dial or dialler.dial,
             start_tls=dialler.start_tls,
             access=make_access_site(config, gate.tokens, pages) if config.access.enabled else None,
+            metrics=metrics,
         )
         self._certificate = BrowserTls(config.tls) if config.server.listen_tls else None
         self.front = Front(
@@ -105,11 +109,22 @@ class Server:
             max_connections=config.server.max_connections,
             tls=self._context,
             clients=Clients(trusted_proxies=config.server.trusted_proxies, proxy_protocol=config.server.proxy_protocol),
+            on_refused=partial(metrics.refused, "request"),
         )
-        self._admin_front = Front(
-            site=AdminSite(registry=self.registry, start_drain=self.drain),
+        self.admin_front = Front(
+            site=AdminSite(registry=self.registry, start_drain=self.drain, metrics=metrics),
             head_timeout_s=config.server.head_timeout_s,
             max_connections=ADMIN_MAX_CONNECTIONS,
+        )
+        self._show_in(metrics)
+
+    def _show_in(self, metrics: Metrics) -> None:
+        fronts = {"public": self.front, "admin": self.admin_front}
+        metrics.watch_connections(
+            lambda: {name: front.connections for name, front in fronts.items()}, lambda: self.front.turned_away
+        )
+        metrics.watch_sessions(
+            lambda: len(self.registry), lambda: self.registry.draining, lambda: self.registry.bytes_relayed
         )
 
     def drain(self) -> None:
@@ -148,7 +163,7 @@ class Server:
             admin = await stack.enter_async_context(_open(self.config.admin.listen))
             async with trio.open_nursery() as connections:
                 accept_admin = partial(
-                    trio.serve_listeners, self._admin_front.handle, admin, handler_nursery=connections
+                    trio.serve_listeners, self.admin_front.handle, admin, handler_nursery=connections
                 )
                 connections.start_soon(accept_admin)
                 async with trio.open_nursery() as accepting:

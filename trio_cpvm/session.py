@@ -47,6 +47,7 @@ class Session:
         phase: how far it has come.
         established: what the handshake agreed on, once it has.
         transport: what protects the bytes on their way to the host, once that is known.
+        opened_after_s: seconds from the start until the console was open, once it is.
         outcome: how it ended, once it has.
         looks_on: somebody else has the machine's keyboard and pointer at this moment.
     """
@@ -60,6 +61,7 @@ class Session:
     phase: Phase = Phase.CONNECT
     established: Established | None = None
     transport: str = ""
+    opened_after_s: float | None = None
     outcome: SessionEnd | None = None
     looks_on: bool = attrs.field(default=False, init=False)
     _started_at: float = attrs.field(factory=trio.current_time, init=False)
@@ -214,6 +216,7 @@ class Session:
         match result:
             case Established() if self._ending is None and driver.server is not None:
                 self.established = result
+                self.opened_after_s = self.age_s
                 self.transport = secured_by(driver.server) or "no TLS"
                 self._log_open(result)
                 return await self._relay_bytes(browser, driver.server, result, driver.take_leftovers())

@@ -23,6 +23,7 @@ from .http import Request, Response, Upgrade, websocket_upgrade
 from .http.origin import origin_allowed
 from .http_io import TakeOver
 from .logger import get_logger
+from .metrics import Metrics
 from .models import ConsoleTarget
 from .registry import SessionRegistry
 from .rfb_io import SecureStream
@@ -61,6 +62,7 @@ class PublicSite:
         dial: opens the way to a VNC server.
         start_tls: begins TLS on that way.
         access: the access endpoint, where it is enabled.
+        metrics: counts.
     """
 
     config: Config
@@ -70,6 +72,7 @@ class PublicSite:
     dial: Dial
     start_tls: StartsTls | None = None
     access: AccessSite | None = None
+    metrics: Metrics = attrs.field(factory=Metrics)
 
     async def answer(self, request: Request, client: str) -> Response | TakeOver:
         """Answer one request.
@@ -84,11 +87,14 @@ class PublicSite:
         if request.path == WEBSOCKET_PATH:
             return self._open_console(request, client)
         if self.access is not None and request.path in ACCESS_PATHS:
-            return await self.access.answer(request, client, draining=self.registry.draining)
+            answer = await self.access.answer(request, client, draining=self.registry.draining)
+            self.metrics.access_answered(answer.status)
+            return answer
         try:
             return self._page_or_file(request, client)
         except ConsoleError as error:
             log.info("page refused", client=client, reason=error.reason.slug, detail=error.detail)
+            self.metrics.refused("page", error.reason)
             return self.pages.error_page(error, request)
 
     def _page_or_file(self, request: Request, client: str) -> Response:
@@ -151,6 +157,7 @@ class PublicSite:
             self.gate.use_up(target, client)
         except ConsoleError as error:
             log.info("console refused", client=client, reason=error.reason.slug, detail=error.detail)
+            self.metrics.refused("console", error.reason)
             raise
         session = Session(
             target=target,
@@ -167,6 +174,7 @@ class PublicSite:
 
     async def _run(self, session: Session, upgrade: Upgrade, transport: trio.abc.Stream) -> None:
         self.gate.opened(session.target, session.id, session.client)
+        self.metrics.session_started()
         with self.registry.running(session):
             try:
                 async with accept_websocket(transport, upgrade, timeout_s=self.config.server.head_timeout_s) as browser:
@@ -177,6 +185,7 @@ class PublicSite:
             finally:
                 broken = session.outcome is None or session.outcome.broken
                 self.gate.ended(session.target, session.id, broken=broken)
+                self.metrics.session_ended(session.outcome, session.opened_after_s)
 
     def _secure(self, target: ConsoleTarget) -> SecureStream | None:
         start_tls = self.start_tls

@@ -1,0 +1,233 @@
+"""What is counted, under which names, from the events of a real site; and that the dashboard knows these names only."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TypeAlias
+
+import pytest
+import trio
+import trio.testing
+from prometheus_client.parser import text_string_to_metric_families
+from trio.testing import MockClock
+
+from tests.helpers import PASSWORD, make_gate, no_host, url, within
+from trio_cpvm import errors
+from trio_cpvm.config import Config, ServerConfig
+from trio_cpvm.errors import REASONS
+from trio_cpvm.metrics import CONTENT_TYPE, Metrics
+from trio_cpvm.models import SessionEnd
+from trio_cpvm.server import Server
+from trio_cpvm.site import Dial
+from trio_cpvm.testing import (
+    RfbClient,
+    ScriptedVncServer,
+    UpgradeRefused,
+    connected,
+    http_get,
+    open_websocket,
+)
+
+timely = within(60)
+
+Labels: TypeAlias = tuple[tuple[str, str], ...]
+Counts: TypeAlias = Mapping[tuple[str, Labels], float]
+
+DASHBOARD = Path(__file__).parent.parent / "conf" / "grafana-dashboard.json"
+
+
+def parsed(exposition: bytes) -> Counts:
+    """Every sample, by its name and labels."""
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(exposition.decode())
+        for sample in family.samples
+    }
+
+
+def make_server(*, dial: Dial = no_host, max_connections: int = 100) -> Server:
+    return Server(Config(server=ServerConfig(max_connections=max_connections)), gate=make_gate(), dial=dial)
+
+
+class Counted:
+    """A server, and what its counters have done since the last look."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._before: Counts = {}
+
+    async def now(self) -> Counts:
+        async with connected(self._server.admin_front.handle) as stream:
+            answer = await http_get(stream, "/metrics", host="127.0.0.1:8001")
+        assert (answer.status, answer.header("content-type")) == (200, CONTENT_TYPE)
+        return parsed(answer.body)
+
+    async def rise(self, *names: str) -> dict[str, float]:
+        """What of the metrics with these names has changed since the last call, spelled as in the exposition."""
+        now = await self.now()
+        changed = {
+            name + ("{" + ",".join(f"{k}={v}" for k, v in labels) + "}" if labels else ""): value
+            - self._before.get((name, labels), 0)
+            for (name, labels), value in now.items()
+            if name in names and value != self._before.get((name, labels), 0)
+        }
+        self._before = now
+        return changed
+
+
+@timely
+async def test_a_console_is_counted_from_its_start_to_its_end(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    server = make_server(dial=ScriptedVncServer(password=PASSWORD, after_init=b"12345").start(nursery).dial)
+    counted = Counted(server)
+    names = ("trio_cpvm_sessions", "trio_cpvm_sessions_started_total", "trio_cpvm_sessions_ended_total")
+    traffic, duration = "trio_cpvm_relayed_bytes_total", "trio_cpvm_session_duration_seconds_count"
+    async with connected(server.front.handle) as stream:
+        websocket = await open_websocket(stream, url("/websockify"))
+        await RfbClient(websocket).handshake()
+        await websocket.receive_some()
+        await websocket.send_all(b"\4\1\0\0\0\0\0a")
+        await trio.testing.wait_all_tasks_blocked()
+        assert await counted.rise(*names, traffic, duration, "trio_cpvm_handshake_duration_seconds_count") == {
+            "trio_cpvm_sessions": 1,
+            "trio_cpvm_sessions_started_total": 1,
+            "trio_cpvm_relayed_bytes_total{direction=up}": 8,
+            "trio_cpvm_relayed_bytes_total{direction=down}": 5,
+        }
+        await websocket.close()
+    await server.registry.wait_empty()
+    assert await counted.rise(*names, traffic, duration, "trio_cpvm_handshake_duration_seconds_count") == {
+        "trio_cpvm_sessions": -1,
+        "trio_cpvm_sessions_ended_total{reason=closed-by-user,side=downstream}": 1,
+        "trio_cpvm_session_duration_seconds_count": 1,
+        "trio_cpvm_handshake_duration_seconds_count": 1,
+    }
+
+
+@timely
+async def test_a_console_that_never_opened_has_no_handshake_time(autojump_clock: MockClock) -> None:
+    server = make_server()
+    counted = Counted(server)
+    async with connected(server.front.handle) as stream:
+        websocket = await open_websocket(stream, url("/websockify"))
+        with pytest.raises(Exception):  # noqa: B017,PT011 -- how it ends is the session's tests' business
+            await RfbClient(websocket).handshake()
+    await server.registry.wait_empty()
+    assert await counted.rise("trio_cpvm_sessions_ended_total", "trio_cpvm_handshake_duration_seconds_count") == {
+        "trio_cpvm_sessions_ended_total{reason=upstream-unreachable,side=upstream}": 1
+    }
+
+
+@timely
+async def test_refusals_are_counted_by_what_was_asked_for(autojump_clock: MockClock) -> None:
+    server = make_server()
+    counted = Counted(server)
+
+    async def refused_at(path: str) -> dict[str, float]:
+        async with connected(server.front.handle) as stream:
+            await http_get(stream, path)
+        return await counted.rise("trio_cpvm_requests_refused_total", "trio_cpvm_sessions_started_total")
+
+    name = "trio_cpvm_requests_refused_total"
+    assert await refused_at("/nowhere") == {name + "{kind=page,reason=not-found}": 1}
+    assert await refused_at("/novnc?token=x") == {name + "{kind=page,reason=token-invalid}": 1}
+    assert await refused_at("/novnc/status?token=x") == {}  # an answer, not a refusal
+    async with connected(server.front.handle) as stream:
+        with pytest.raises(UpgradeRefused):
+            await open_websocket(stream, "/websockify?token=x")
+    assert await counted.rise(name) == {name + "{kind=console,reason=token-invalid}": 1}
+    async with connected(server.front.handle) as stream:
+        await stream.send_all(b"GET / HTTP/1.1\r\nno header\r\n\r\n")
+        assert (await stream.receive_some()).startswith(b"HTTP/1.1 400 ")
+    assert await counted.rise(name) == {name + "{kind=request,reason=bad-request}": 1}
+
+
+@timely
+async def test_connections_are_counted_while_they_are_open(autojump_clock: MockClock) -> None:
+    server = make_server(max_connections=1)
+    counted = Counted(server)
+    names = ("trio_cpvm_connections", "trio_cpvm_connections_refused_total")
+    async with connected(server.front.handle):
+        await trio.testing.wait_all_tasks_blocked()
+        assert await counted.rise(*names) == {
+            "trio_cpvm_connections{listener=public}": 1,
+            "trio_cpvm_connections{listener=admin}": 1,  # this very question
+        }
+        async with connected(server.front.handle) as second:
+            assert await second.receive_some() == b""
+    await trio.testing.wait_all_tasks_blocked()
+    assert await counted.rise(*names) == {
+        "trio_cpvm_connections{listener=public}": -1,
+        "trio_cpvm_connections_refused_total{listener=public}": 1,
+    }
+
+
+@timely
+async def test_a_drain_shows(autojump_clock: MockClock) -> None:
+    server = make_server()
+    assert (await Counted(server).now())["trio_cpvm_draining", ()] == 0
+    server.drain()
+    assert (await Counted(server).now())["trio_cpvm_draining", ()] == 1
+
+
+def test_servers_in_one_process_count_apart() -> None:
+    one, other = Metrics(), Metrics()
+    one.session_started()
+    assert parsed(one.exposition())["trio_cpvm_sessions_started_total", ()] == 1
+    assert parsed(other.exposition())["trio_cpvm_sessions_started_total", ()] == 0
+
+
+def test_every_reason_can_be_counted_and_no_event_makes_a_new_series() -> None:
+    metrics = Metrics()
+    before = parsed(metrics.exposition())
+    for reason in REASONS.values():
+        if reason.close_code is not None:
+            metrics.session_ended(SessionEnd(reason=reason, duration_s=1), 0.1)
+        if reason.http_status is not None:
+            metrics.refused("page", reason)
+    metrics.session_ended(None, None)
+    for status in (200, 302, 403, 418, 999):
+        metrics.access_answered(status)
+    after = parsed(metrics.exposition())
+    assert after.keys() == before.keys()
+    assert after["trio_cpvm_access_answers_total", (("status", "other"),)] == 2
+    ended = {labels: value for (name, labels), value in after.items() if name == "trio_cpvm_sessions_ended_total"}
+    assert set(ended.values()) == {1, 2}  # closed-by-user twice
+    assert ended[("reason", "closed-by-user"), ("side", "downstream")] == 2
+
+
+def test_a_browser_gone_before_its_websocket_opened_is_an_end_without_a_duration() -> None:
+    metrics = Metrics()
+    metrics.session_ended(None, None)
+    counts = parsed(metrics.exposition())
+    reason, side = errors.CLOSED_BY_USER.slug, str(errors.CLOSED_BY_USER.side)
+    assert counts["trio_cpvm_sessions_ended_total", (("reason", reason), ("side", side))] == 1
+    assert counts["trio_cpvm_session_duration_seconds_count", ()] == 0
+
+
+def test_the_librarys_creation_times_are_left_out() -> None:
+    assert b"_created" not in Metrics().exposition()
+
+
+async def test_the_dashboard_asks_for_what_there_is(autojump_clock: MockClock) -> None:
+    there = {name for name, _ in await Counted(make_server()).now()}
+    dashboard = json.loads(DASHBOARD.read_text("utf-8"))
+    asked = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    asked += [str(variable["query"]) for variable in dashboard["templating"]["list"]]
+    named = {name for expr in asked for name in re.findall(r"\b(?:trio_cpvm|process)_\w+", expr)}
+    assert named - there == set()
+    ours = {name for name in there if name.startswith("trio_cpvm_") and not name.endswith(("_count", "_sum"))}
+    assert ours - named == set(), "counted, but not on the dashboard"
+
+
+def test_the_dashboards_labels_exist() -> None:
+    metrics = Metrics()
+    metrics.watch_connections(lambda: {"public": 0, "admin": 0}, lambda: 0)
+    metrics.watch_sessions(lambda: 0, lambda: False, lambda: {"up": 0, "down": 0})
+    labels = {key for _, pairs in parsed(metrics.exposition()) for key, _ in pairs}
+    text = DASHBOARD.read_text("utf-8")
+    grouped = {word.strip() for group in re.findall(r"by \(([^)]*)\)", text) for word in group.split(",")}
+    shown = set(re.findall(r"\{\{(\w+)\}\}", text))
+    assert (grouped | shown) - {"instance"} <= labels
