@@ -27,6 +27,7 @@ LAYERS = (
             "websocket",
             "upstream",
             "rfb_io",
+            "load_report",
             "metrics",
             "relay",
             "session",

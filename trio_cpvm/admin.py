@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import time
 from collections.abc import Callable
 
 import attrs
 
-from . import errors
+from . import errors, load_report
 from .errors import ConsoleError
 from .http import Request, Response
 from .logger import get_logger
@@ -31,11 +32,13 @@ class AdminSite:
         registry: the running sessions.
         start_drain: begins the daemon's orderly end.
         metrics: what was counted.
+        now: the time of day, in seconds since the epoch.
     """
 
     registry: SessionRegistry
     start_drain: Callable[[], None]
     metrics: Metrics = attrs.field(factory=Metrics)
+    now: Callable[[], float] = time.time
 
     async def answer(self, request: Request, client: str) -> Response:
         """Answer one request of an operator.
@@ -54,6 +57,9 @@ class AdminSite:
                 return Response(status=200, body=b"ready\n")
             case (("GET" | "HEAD"), ["metrics"]):
                 return Response(status=200, body=self.metrics.exposition(), content_type=CONTENT_TYPE)
+            case (("GET" | "HEAD"), ["cmd", "getstatus"]):
+                report = load_report.load_report(self.registry, now=self.now())
+                return Response(status=200, body=report, content_type=load_report.CONTENT_TYPE)
             case (("GET" | "HEAD"), ["sessions"]):
                 return _json({"sessions": [describe(session) for session in self.registry]})
             case "POST", ["sessions", session_id, "kill"]:
@@ -62,7 +68,11 @@ class AdminSite:
                 log.warning("drain asked for", client=client)
                 self.start_drain()
                 return _json({"draining": True, "sessions": len(self.registry)})
-            case _, ["healthz"] | ["readyz"] | ["metrics"] | ["sessions"] | ["sessions", _, "kill"] | ["drain"]:
+            case _, ["cmd", "getstatus"] | ["healthz"] | ["readyz"] | ["metrics"] | ["sessions"] | [
+                "sessions",
+                _,
+                "kill",
+            ] | ["drain"]:
                 raise ConsoleError(errors.METHOD_NOT_ALLOWED, request.method[:16])
         raise ConsoleError(errors.NOT_FOUND)
 

@@ -43,6 +43,7 @@ class Relay:
     Attributes:
         bytes_up: payload bytes from browser to host.
         bytes_down: payload bytes from host to browser.
+        touched_at: when the user last gave a sign, on trio's clock.
         reason: why it ended; ``None`` while it runs. The first one counts.
         detail: what exactly happened, for the log.
     """
@@ -60,6 +61,7 @@ class Relay:
         self._idle = trio.CancelScope()
         self._idle_timeout_s = math.inf
         self._deadline = math.inf
+        self.touched_at = trio.current_time()
         self.bytes_up = 0
         self.bytes_down = 0
         self.reason: Reason | None = None
@@ -77,7 +79,8 @@ class Relay:
 
     def touch(self) -> None:
         """The user is there: the idle limit counts from now."""
-        self._idle.deadline = trio.current_time() + self._idle_timeout_s
+        self.touched_at = trio.current_time()
+        self._idle.deadline = self.touched_at + self._idle_timeout_s
 
     def end(self, reason: Reason, detail: str = "") -> None:
         """End the relay: reads stop at once, messages on their way get ``FLUSH_S`` seconds. The first call counts."""

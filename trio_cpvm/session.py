@@ -79,6 +79,11 @@ class Session:
         return trio.current_time() - self._started_at
 
     @property
+    def idle_s(self) -> float:
+        """Seconds without input of the user's hands, up to now; before the relay, since the start."""
+        return trio.current_time() - self._relay.touched_at if self._relay is not None else self.age_s
+
+    @property
     def bytes_up(self) -> int:
         """Payload bytes relayed from browser to host so far."""
         return self._relay.bytes_up if self._relay is not None else 0
