@@ -9,6 +9,7 @@ import { watchForChord } from "./way-out";
 
 export class Toolbar {
   readonly #bar = element("#bar", HTMLElement);
+  readonly #title = element("#bar .title", HTMLElement);
   readonly #tools = [...this.#bar.querySelectorAll("button")];
   readonly #popups = [...document.querySelectorAll<HTMLElement>("[popover]")];
   readonly #showBar = element("#show-bar", HTMLButtonElement);
@@ -82,7 +83,8 @@ export class Toolbar {
   /** The words beside the pictures go where there is no room for them. */
   #fit(): void {
     this.#bar.removeAttribute("data-compact");
-    this.#bar.toggleAttribute("data-compact", this.#bar.scrollWidth > this.#bar.clientWidth);
+    const tight = [this.#bar, this.#title].some((part) => part.scrollWidth > part.clientWidth);
+    this.#bar.toggleAttribute("data-compact", tight);
   }
 
   #setHidden(hidden: boolean): void {
