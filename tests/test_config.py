@@ -80,6 +80,8 @@ def test_values_arrive_in_their_types() -> None:
             ["server.max_connections = True: expected a whole number", "server.foo: unknown key (value 1)"],
         ),
         ("[server]\nhead_timeout_s = 0", ["server.head_timeout_s = 0: must be at least 0.1"]),
+        ("[session]\nping_interval_s = 0.01", ["session.ping_interval_s = 0.01: must be 0 or at least 0.1"]),
+        ("[session]\nping_interval_s = inf", ["session.ping_interval_s = inf: must be 0 or at least 0.1"]),
         ("[session]\nidle_timeout_s = nan", ["session.idle_timeout_s = nan: must be at least 0"]),
         ("[session]\nlifetime_s = inf", ["session.lifetime_s = inf: must be at least 0"]),
         ("[session]\nlifetime_s = '1'", ["session.lifetime_s = '1': expected a number"]),

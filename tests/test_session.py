@@ -251,7 +251,8 @@ async def test_what_the_guest_sent_before_it_closed_arrives(autojump_clock: Mock
         assert await c.drain() == b"x" * 300_000
 
 
-IDLE = SessionConfig(idle_timeout_s=60, lifetime_s=0)
+#: Without pings: these browsers do not answer while they do nothing.
+IDLE = SessionConfig(idle_timeout_s=60, lifetime_s=0, ping_interval_s=0)
 
 
 async def test_a_console_nobody_touches_ends_although_its_screen_moves(autojump_clock: MockClock) -> None:

@@ -13,7 +13,7 @@ from trio.testing import check_two_way_stream, memory_stream_pair
 from tests.helpers import within
 from tests.upstream.networks import inside_tls, server_context
 from trio_cpvm.config import UpstreamConfig
-from trio_cpvm.streams import PrefixedStream, smoothed_rtt_s
+from trio_cpvm.streams import Delivery, PrefixedStream, delivery, smoothed_rtt_s
 from trio_cpvm.testing import EchoForever, ScriptedVncServer, behind_websocket, listening
 from trio_cpvm.upstream import HostTls
 from trio_cpvm.websocket import open_host_websocket, websocket_nursery
@@ -133,3 +133,54 @@ async def test_streams_without_tcp_have_no_round_trip_time(tmp_path: Path) -> No
         stream = await trio.open_unix_socket(tmp_path / "socket")
         assert smoothed_rtt_s(stream) is None
         await stream.aclose()
+
+
+@within(10)
+async def test_what_has_arrived_at_the_peers_end() -> None:
+    """Until the buffers are full and more is under way; then the peer reads, and all of it arrives."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    with listener, socket.create_connection(listener.getsockname()) as peer:
+        sock, _ = listener.accept()
+        stream = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
+        before = delivery(PrefixedStream(b"", stream))
+        assert before is not None
+        assert not before.under_way
+        total = 0
+        while not (full := delivery(stream)) or not full.under_way:
+            with trio.move_on_after(0.05):
+                await stream.send_all(bytes(65536))
+                total += 65536
+        peer.setblocking(False)
+        seen = 0
+        while (now := delivery(stream)) and now.under_way:
+            try:
+                seen += len(peer.recv(1 << 20))
+            except BlockingIOError:
+                await trio.sleep(0.001)
+        assert now is not None
+        assert now.acknowledged - before.acknowledged >= seen >= total
+        assert now.acknowledged > full.acknowledged
+        await stream.aclose()
+        assert delivery(stream) is None
+
+
+@within(10)
+async def test_delivery_is_read_where_the_kernel_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """linux/tcp.h: ``tcpi_unacked`` at byte 24, ``tcpi_bytes_acked`` at 120, ``tcpi_notsent_bytes`` at 144."""
+    info = bytearray(b"\xff" * 148)
+    info[24:28], info[120:128], info[144:148] = bytes(4), (1 << 40).to_bytes(8, sys.byteorder), bytes(4)
+    monkeypatch.setattr(trio.SocketStream, "getsockopt", lambda *_: bytes(info))
+    async with listening(ECHO.serve) as (host, port):
+        stream = await trio.open_tcp_stream(host, port)
+        assert delivery(stream) == Delivery(1 << 40, under_way=False)
+        info[24] = 1
+        assert delivery(stream) == Delivery(1 << 40, under_way=True)
+        info[24], info[147] = 0, 1
+        assert delivery(stream) == Delivery(1 << 40, under_way=True)
+        del info[147:]
+        assert delivery(stream) is None
+        await stream.aclose()
+
+
+async def test_of_a_stream_in_memory_nothing_is_known() -> None:
+    assert delivery(memory_stream_pair()[0]) is None

@@ -138,6 +138,14 @@ def _at_least(lowest: float) -> Callable[[object, attrs.Attribute[_Number], _Num
     return check
 
 
+def _zero_or_at_least(lowest: float) -> Callable[[object, attrs.Attribute[float], float], None]:
+    def check(_: object, attribute: attrs.Attribute[float], value: float) -> None:
+        if value != 0 and not lowest <= value < math.inf:
+            raise ValueError(f"must be 0 or at least {lowest}")
+
+    return check
+
+
 def _between(lowest: int, highest: int) -> Callable[[object, attrs.Attribute[int], int], None]:
     def check(_: object, attribute: attrs.Attribute[int], value: int) -> None:
         if not lowest <= value <= highest:
@@ -245,6 +253,7 @@ class SessionConfig:
     max_sessions_per_client: int = attrs.field(default=50, validator=_at_least(0))
     second_viewer: str = attrs.field(default="replace", validator=_one_of("replace", "refuse", "share"))
     shared_input: str = attrs.field(default="all", validator=_one_of("all", "first"))
+    ping_interval_s: float = attrs.field(default=20.0, validator=_zero_or_at_least(0.1))
     reconnect_window_s: float = attrs.field(default=0.0, validator=_at_least(0))
     check_source_ip: bool = False
     clipboard: Clipboard = Clipboard.BOTH

@@ -193,12 +193,19 @@ class Session:
         driver = self._driver = HandshakeDriver(Handshake(self._handshake_settings()), browser)
         ended = ConsoleError(errors.INTERNAL_ERROR, "the handshake has no outcome")
         async with websocket_nursery() as nursery:
+            if self.config.ping_interval_s:
+                nursery.start_soon(self._watch_browser, browser)
             try:
                 ended = await self._shake_and_relay(driver, browser, connect, secure, nursery)
             finally:
                 if driver.server is not None:
                     await close_host(driver.server)
         return ended
+
+    async def _watch_browser(self, browser: WebSocketStream) -> None:
+        lost = await browser.wait_until_lost(self.config.ping_interval_s)
+        if lost and (self._relay is None or self._relay.reason is None):  # else it is over, and the host takes its time
+            self.end(errors.CLOSED_BY_USER, "no answer to a ping")
 
     async def _shake_and_relay(
         self,

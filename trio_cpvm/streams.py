@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 
+import attrs
 import trio
 
 
@@ -81,6 +82,42 @@ def smoothed_rtt_s(stream: trio.abc.Stream) -> float | None:
     Looks through TLS and the streams that this package puts around others. ``None`` where there is no TCP connection,
     or none any more, or nothing has been measured yet.
     """
+    found = _tcp_info(stream, _TCPI_RTT)
+    return found[0] / 1e6 if found and found[0] else None
+
+
+#: Likewise ``tcpi_bytes_acked`` (64 bits, behind the ``__u32`` and two ``__u64``) and ``tcpi_notsent_bytes``; how many
+#: packets are on their way, ``tcpi_unacked``, is the fifth ``__u32``.
+_TCPI_DELIVERY = struct.Struct("=24xI92xQ16xI")
+
+
+@attrs.frozen
+class Delivery:
+    """How far the kernel has come with what was sent.
+
+    Attributes:
+        acknowledged: bytes that have arrived in all; only ever more.
+        under_way: whether some have not.
+    """
+
+    acknowledged: int
+    under_way: bool
+
+
+def delivery(stream: trio.abc.Stream) -> Delivery | None:
+    """How much of what was sent has arrived at the peer's end of the TCP connection under a stream.
+
+    ``None`` as with ``smoothed_rtt_s``.
+    """
+    found = _tcp_info(stream, _TCPI_DELIVERY)
+    if found is None:
+        return None
+    unacknowledged, acknowledged, not_sent = found
+    return Delivery(acknowledged, bool(unacknowledged or not_sent))
+
+
+def _tcp_info(stream: trio.abc.Stream, wanted: struct.Struct) -> tuple[int, ...] | None:
+    """Fields of ``struct tcp_info`` of the TCP connection under a stream, where there is one."""
     while not isinstance(stream, trio.SocketStream):
         inner = stream.transport_stream if isinstance(stream, trio.SSLStream) else getattr(stream, "transport", None)
         if not isinstance(inner, trio.abc.Stream):
@@ -89,10 +126,7 @@ def smoothed_rtt_s(stream: trio.abc.Stream) -> float | None:
     if stream.socket.family not in (socket.AF_INET, socket.AF_INET6):
         return None
     try:
-        info = stream.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCPI_RTT.size)
+        info = stream.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, wanted.size)
     except (OSError, trio.ClosedResourceError):
         return None
-    if len(info) < _TCPI_RTT.size:
-        return None
-    (microseconds,) = _TCPI_RTT.unpack(info)
-    return microseconds / 1e6 if microseconds else None
+    return wanted.unpack(info) if len(info) >= wanted.size else None

@@ -14,6 +14,7 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import cast, final
 
+import attrs
 import h11
 import trio
 import trio_websocket
@@ -23,7 +24,7 @@ from . import errors
 from .control import MAX_TEXT_CHARS
 from .errors import ConsoleError, close_reason
 from .http import Upgrade
-from .streams import PrefixedStream
+from .streams import Delivery, PrefixedStream, delivery
 
 #: A message of a browser; noVNC sends at most 10 KiB at a time, a paste in one message is still no megabyte.
 MAX_MESSAGE_BYTES = 1 << 20
@@ -35,6 +36,10 @@ HOST_RECEIVE_BUFFER_BYTES = 65536
 MAX_HOST_HANDSHAKE_BYTES = 1 << 20
 #: How long the answer to a text may still take to leave once nobody waits for it any more, in seconds.
 ANSWER_GRACE_S = 1.0
+#: A pong with the library's payload, as a browser sends it: head, mask and four bytes (RFC 6455 section 5.2).
+PONG_BYTES = 10
+#: How often within a ping's interval other signs of life are looked for.
+LOOKS = 8
 
 #: Close codes that the library gives when the peer broke the protocol (RFC 6455 section 7.4.1).
 _VIOLATIONS = {1002: "broke the WebSocket protocol", 1007: "sent malformed text", 1009: "sent too large a message"}
@@ -49,6 +54,9 @@ class _BoundedStream(PrefixedStream):
         limit: bytes without a message.
         unclaimed: how many have come since the last one.
         overrun: whether that was too many.
+        reads: how often something has come.
+        writes: how often something was taken.
+        torn: whether a write was given up, perhaps within a frame.
     """
 
     def __init__(self, prefix: bytes, stream: trio.abc.Stream, limit: int) -> None:
@@ -56,14 +64,47 @@ class _BoundedStream(PrefixedStream):
         self.limit = limit
         self.unclaimed = 0
         self.overrun = False
+        self.reads = 0
+        self.writes = 0
+        self.torn = False
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        try:
+            await super().send_all(data)
+        except BaseException:
+            self.torn = True
+            raise
+        self.writes += 1
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
         data = await super().receive_some(max_bytes)
+        self.reads += 1
         self.unclaimed += len(data)
         if self.unclaimed > self.limit:
             self.overrun = True
             raise trio.BrokenResourceError("too much without a message")
         return data
+
+
+@attrs.frozen
+class _Signs:
+    """What a peer's life is told from."""
+
+    reads: int
+    writes: int
+    delivery: Delivery | None
+
+    def shows_life_since(self, before: _Signs) -> bool:
+        """Whether the peer has sent something, or taken something of what is on its way to it.
+
+        Over TCP only what has arrived counts, as the kernel takes a lot for a peer that is gone; and only while more is
+        under way: that a peer's kernel has taken the last of it, the ping, tells nothing of the browser.
+        """
+        if self.reads > before.reads:
+            return True
+        if self.delivery is None or before.delivery is None:
+            return self.writes > before.writes
+        return self.delivery.under_way and self.delivery.acknowledged > before.delivery.acknowledged
 
 
 @final
@@ -77,7 +118,7 @@ class WebSocketStream(trio.abc.Stream):
             text where nobody asked for them, break the protocol.
         ended_by: how the peer's side ended, in words, once ``receive_some`` has returned ``b""``.
         violation: whether that was by breaking the protocol.
-        lost: whether the connection broke off, without a close frame.
+        lost: whether the connection broke off, without a close frame, or the peer answers no pings.
     """
 
     def __init__(self, connection: trio_websocket.WebSocketConnection, transport: _BoundedStream) -> None:
@@ -88,6 +129,7 @@ class WebSocketStream(trio.abc.Stream):
         self._sending = trio.Lock()
         self._torn = False
         self._at_end = False
+        self._receiving = False
         self.ended_by = ""
         self.violation = False
         self.lost = False
@@ -97,6 +139,13 @@ class WebSocketStream(trio.abc.Stream):
 
         Cancelling it loses nothing.
         """
+        self._receiving = True
+        try:
+            return await self._receive_some(max_bytes)
+        finally:
+            self._receiving = False
+
+    async def _receive_some(self, max_bytes: int | None) -> bytes:
         if self._rest:
             await trio.lowlevel.checkpoint()
         while not self._rest:
@@ -160,6 +209,59 @@ class WebSocketStream(trio.abc.Stream):
                 await self._send(text)
             nursery.cancel_scope.cancel()
 
+    async def wait_until_lost(self, interval_s: float) -> bool:
+        """Ping the peer every so many seconds, until it has given no sign of life for as long after a ping.
+
+        A pong may have to wait behind other data, so any bytes from the peer count as well, and so does progress of
+        what is on its way to it. While nobody receives (because the other side of the console takes nothing, say) a
+        pong cannot be seen, so that is not held against the peer. At most one ping is under way.
+
+        Returns:
+            Whether it was lost; ``lost`` is set then. Otherwise it was closed.
+        """
+        async with trio.open_nursery() as nursery:
+            lives = True
+            while lives and not self._closed:
+                await trio.sleep(interval_s)
+                over = trio.Event()
+                nursery.start_soon(self._ping, over)
+                lives = await self._lives(over, interval_s)
+            nursery.cancel_scope.cancel()
+        if self._closed:
+            return False
+        self.ended_by, self.lost = "gave no answer to a ping", True
+        return True
+
+    @property
+    def _closed(self) -> bool:
+        return self._at_end or bool(self.ended_by)
+
+    async def _ping(self, over: trio.Event) -> None:
+        """Send a ping, wait for its pong, or for the end of the WebSocket where that is noticed here."""
+        try:
+            await self._connection.ping()
+            # No message came of it, but it was asked for.
+            self.transport.unclaimed = max(0, self.transport.unclaimed - PONG_BYTES)
+        except trio_websocket.ConnectionClosed as exc:
+            self._note_end(exc.reason)
+        over.set()
+
+    async def _lives(self, over: trio.Event, interval_s: float) -> bool:
+        """Wait for the end of a ping, for as long as there are other signs of life."""
+        last_sign, before = trio.current_time(), self._signs()
+        while trio.current_time() < last_sign + interval_s:
+            with trio.move_on_after(interval_s / LOOKS):
+                await over.wait()
+                return True
+            now = self._signs()
+            if not self._receiving or now.shows_life_since(before):
+                last_sign = trio.current_time()
+            before = now
+        return False
+
+    def _signs(self) -> _Signs:
+        return _Signs(self.transport.reads, self.transport.writes, delivery(self.transport))
+
     async def wait_send_all_might_not_block(self) -> None:
         """As trio's ``SendStream.wait_send_all_might_not_block``."""
         await self.transport.wait_send_all_might_not_block()
@@ -171,7 +273,7 @@ class WebSocketStream(trio.abc.Stream):
         frame. The transport is closed in any case, also when cancelled.
         """
         try:
-            if not self._torn:
+            if not (self._torn or self.transport.torn):
                 with trio.move_on_after(within_s):
                     if farewell:
                         self.transport.hold_next()
@@ -190,7 +292,7 @@ class WebSocketStream(trio.abc.Stream):
             self.ended_by, self.violation = "sent fragments without end", True
         elif reason is None or reason.code == 1006:
             self.ended_by = self.ended_by or "connection lost"
-            self.lost = self.ended_by == "connection lost"
+            self.lost = self.lost or self.ended_by == "connection lost"
         elif reason.code in _VIOLATIONS:
             self.ended_by, self.violation = _VIOLATIONS[reason.code], True
         else:
