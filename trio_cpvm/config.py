@@ -253,6 +253,7 @@ class SessionConfig:
     max_sessions_per_client: int = attrs.field(default=50, validator=_at_least(0))
     second_viewer: str = attrs.field(default="replace", validator=_one_of("replace", "refuse", "share"))
     shared_input: str = attrs.field(default="all", validator=_one_of("all", "first"))
+    host_silence_timeout_s: float = attrs.field(default=0.0, validator=_at_least(0))
     ping_interval_s: float = attrs.field(default=20.0, validator=_zero_or_at_least(0.1))
     reconnect_window_s: float = attrs.field(default=0.0, validator=_at_least(0))
     check_source_ip: bool = False

@@ -60,6 +60,8 @@ class Relay:
         self._reads: set[trio.CancelScope] = set()
         self._idle = trio.CancelScope()
         self._idle_timeout_s = math.inf
+        self._host_silence = trio.CancelScope()
+        self._host_silence_timeout_s = math.inf
         self._deadline = math.inf
         self.touched_at = trio.current_time()
         self.bytes_up = 0
@@ -95,6 +97,7 @@ class Relay:
         self,
         *,
         idle_timeout_s: float = math.inf,
+        host_silence_timeout_s: float = math.inf,
         deadline: float = math.inf,
         from_browser: bytes = b"",
         from_server: bytes = b"",
@@ -103,21 +106,25 @@ class Relay:
 
         Args:
             idle_timeout_s: seconds without input of the user's hands; infinity for no limit.
+            host_silence_timeout_s: seconds in which the host is listened to and says nothing; infinity for no limit.
             deadline: of the session's lifetime, on trio's clock.
             from_browser: bytes that came in before and belong to the host.
             from_server: likewise, to the browser.
         """
         self._idle_timeout_s, self._deadline = idle_timeout_s, deadline
+        self._host_silence_timeout_s = host_silence_timeout_s
         self.touch()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._copy_up, from_browser)
             nursery.start_soon(self._copy_down, from_server)
-            with trio.CancelScope(deadline=deadline) as lifetime, self._idle:
+            with trio.CancelScope(deadline=deadline) as lifetime, self._idle, self._host_silence:
                 await self._ended.wait()
             if lifetime.cancelled_caught:
                 self.end(errors.LIFETIME_REACHED)
             elif self._idle.cancelled_caught:
                 self.end(errors.IDLE_TIMEOUT, f"no input for {idle_timeout_s:g} s")
+            elif self._host_silence.cancelled_caught:
+                self.end(errors.UPSTREAM_TIMEOUT, f"nothing from the host for {host_silence_timeout_s:g} s")
             nursery.cancel_scope.deadline = trio.current_time() + FLUSH_S
 
     async def _copy_up(self, data: bytes | bytearray) -> None:
@@ -154,11 +161,13 @@ class Relay:
                     self.end(errors.CLOSED_BY_USER, f"the browser {self._browser.ended_by or 'is gone'}")
                     return
                 self.bytes_down += len(passed)
+            self._host_silence.deadline = trio.current_time() + self._host_silence_timeout_s
             try:
                 data = await self._read(self._server)
             except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
                 self.end(errors.CLOSED_BY_GUEST, _words(exc, "the connection broke"))
                 return
+            self._host_silence.deadline = math.inf  # while the browser takes its time
             if not data:
                 self.end(errors.CLOSED_BY_GUEST, "the host closed the connection")
 

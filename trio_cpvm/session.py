@@ -264,6 +264,7 @@ class Session:
         from_server, from_browser = leftovers
         await relay.run(
             idle_timeout_s=self.config.idle_timeout_s or math.inf,
+            host_silence_timeout_s=self.config.host_silence_timeout_s or math.inf,
             deadline=self._started_at + (self.config.lifetime_s or math.inf),
             from_browser=from_browser,
             from_server=from_server,

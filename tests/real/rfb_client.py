@@ -46,6 +46,12 @@ class RfbClient:
     def send(self, data: bytes) -> None:
         self._websocket.send(data)
 
+    @contextmanager
+    def hung(self) -> Iterator[None]:
+        """Within the block nothing that comes is looked at, pings least of all: the library's reader is stopped."""
+        with self._websocket.protocol_mutex:
+            yield
+
     def _read_text(self) -> str:
         return self.read(int.from_bytes(self.read(4), "big")).decode("utf-8")
 
