@@ -71,6 +71,7 @@ class Session:
     _up: ClientFilter | None = attrs.field(default=None, init=False)
     _pace: Pace = attrs.field(factory=Pace, init=False)
     _ending: ConsoleError | None = attrs.field(default=None, init=False)
+    _ended: ConsoleError | None = attrs.field(default=None, init=False)
     _farewell: bytes = attrs.field(default=b"", init=False)
 
     @property
@@ -140,16 +141,14 @@ class Session:
             name=self.target.name,
             view_only=self.target.view_only,
         )
-        # what stands if the session is cancelled from outside without a reason: only a broken WebSocket does that
-        ended = ConsoleError(errors.CLIENT_PROTOCOL, "the WebSocket broke")
         browser.on_text = self._answer_page
         try:
-            ended = await self._console(browser, connect, secure)
+            self._ended = await self._console(browser, connect, secure)
         except Exception:
-            ended = ConsoleError(errors.INTERNAL_ERROR, "a fault of this proxy")
+            self._ended = ConsoleError(errors.INTERNAL_ERROR, "a fault of this proxy")
             bound.exception("internal error")
         finally:
-            ended = self._ending or ended
+            ended = self._why()
             self.outcome = SessionEnd(
                 reason=ended.reason,
                 detail=ended.detail,
@@ -176,6 +175,16 @@ class Session:
         reason = f"{ended.reason.slug}: {ended.public_text}"
         await browser.close(code, reason, within_s=CLOSE_S, farewell=self._farewell)
         return self.outcome
+
+    def _why(self) -> ConsoleError:
+        """Why it ended."""
+        ended = self._ending or self._ended
+        if ended is not None:
+            return ended
+        # cancelled from outside without a reason: only a broken WebSocket does that
+        if self._relay is not None and self._relay.reason is not None:  # it was ending already
+            return ConsoleError(self._relay.reason, self._relay.detail)
+        return ConsoleError(errors.CLIENT_PROTOCOL, "the WebSocket broke")
 
     def _answer_page(self, text: str) -> str | None:
         """The answer to a text message of the page; ``None`` breaks the protocol."""
