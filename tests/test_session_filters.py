@@ -124,7 +124,7 @@ async def test_who_only_looks_and_who_shares_drives_nobody_out(
 @pytest.mark.parametrize(("target", "passes"), [(VIEW_ONLY, False), (TARGET, True)])
 async def test_what_does_not_pass_is_no_input(target: ConsoleTarget, passes: bool, autojump_clock: MockClock) -> None:
     host = ScriptedVncServer(password=PASSWORD)
-    config = SessionConfig(idle_timeout_s=60)
+    config = SessionConfig(idle_timeout_s=60, ping_interval_s=0)
     async with console(host, target=target, config=config) as c:
         await opened(c)
         for _ in range(5):
@@ -139,7 +139,7 @@ async def test_what_does_not_pass_is_no_input(target: ConsoleTarget, passes: boo
 
 async def test_who_only_looks_may_stay(autojump_clock: MockClock) -> None:
     host = ScriptedVncServer(password=PASSWORD)
-    async with console(host, target=VIEW_ONLY, config=SessionConfig(idle_timeout_s=60)) as c:
+    async with console(host, target=VIEW_ONLY, config=SessionConfig(idle_timeout_s=60, ping_interval_s=0)) as c:
         await opened(c)
         for number in range(5):
             await trio.sleep(50)
