@@ -150,8 +150,8 @@ async function sayWhy(end: SessionEnd): Promise<void> {
     if (state() !== "ended") {
       return;
     }
-    // What the sentence advises cannot be done here any more, so say what can.
-    finish(retryable || refusal === null ? why : { ...why, advice: refusal.advice }, retryable);
+    // What the sentence advises cannot be done with this link any more: say what has to come first.
+    finish(retryable || refusal === null ? why : { ...why, advice: `${why.advice} ${refusal.advice}` }, retryable);
   }
 }
 

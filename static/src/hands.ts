@@ -40,11 +40,9 @@ export class Hands {
       const sent = (down ? translate?.(code, this.#shift) : this.#down.get(place)?.keysym) ?? keysym;
       if (down) {
         this.#down.set(place, { keysym: sent, code });
-      } else {
-        this.#down.delete(place);
-      }
-      if (down || !this.held.has(place)) {
-        this.#send(sent, code, down);
+        this.#send(sent, code, true);
+      } else if (this.#down.delete(place) && !this.held.has(place)) {
+        this.#send(sent, code, false); // not of a key that went down while the hands were kept away
       }
     };
   }

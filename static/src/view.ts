@@ -113,6 +113,7 @@ export function showEnd(message: Message, known: boolean): void {
   retry.hidden = true;
   root.dataset.slug = message.slug;
   setState("ended");
+  announce(""); // the panel has the word now
   if (!known) {
     panel.focus(); // not the button: a person who was typing would press it unread
   }

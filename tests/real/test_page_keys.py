@@ -145,6 +145,7 @@ def test_typing_keeps_the_hands_away_and_escape_stops_it(page: Page, recorder: R
     typed = [key.keysym for key in recorder.key_events() if key.down]
     assert 0 < len(typed) < 600
     assert bytes(typed) == (b"abc" * 200)[: len(typed)]
+    assert all(key.keysym in b"abc" for key in recorder.key_events())  # no release of a key that never went down
     recorder.forget()
     page.keyboard.press("y")
     recorder.wait_for_keys(pressed(ord("y")))
