@@ -35,6 +35,8 @@ let session: Session | null = null;
 let hands: Hands | null = null;
 /** When the console opened, on the page's own clock. */
 let openedAt = 0;
+/** What the last try ended with, while only the page has tried since. */
+let seen = "";
 
 const toolbar = new Toolbar(target);
 const size = new SizeControl(target);
@@ -154,9 +156,6 @@ async function sayWhy(end: SessionEnd): Promise<void> {
     finish(retryable || refusal === null ? why : { ...why, advice: `${why.advice} ${refusal.advice}` }, retryable);
   }
 }
-
-/** What the last try ended with, while only the page has tried since. */
-let seen = "";
 
 function finish(why: Message, mayRetry: boolean): void {
   showEnd(why, seen === why.slug);

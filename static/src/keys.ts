@@ -89,6 +89,7 @@ export class KeyPanel {
 
   attach(hands: Hands): void {
     this.#hands = hands;
+    this.enable(true);
   }
 
   /** Nothing can be pressed while a text is typed: it would end up inside it. */

@@ -52,6 +52,8 @@ export class TypePanel implements TouchListener {
   #rfb: RFB | null = null;
   #hands: Hands | null = null;
   #typist: Typist | null = null;
+  #done = 0;
+  #total = 0;
   /** What the user has been warned about, and nothing else, is typed at "the rest". */
   #warned: Plan | null = null;
   /** How far a text came that the console's end cut off; in words. */
@@ -88,6 +90,9 @@ export class TypePanel implements TouchListener {
   }
 
   detach(): void {
+    if (this.#typist !== null) {
+      this.interrupted = this.#howFar(); // now: the typist itself notices only later
+    }
     this.cancel();
     this.#rfb = null;
     this.#hands = null;
@@ -201,9 +206,7 @@ export class TypePanel implements TouchListener {
   }
 
   async #type(plan: Plan, hands: Hands): Promise<void> {
-    const total = plan.strokes.length;
-    let done = 0;
-    const typist = new Typist(plan, hands.send, { progress: (count) => this.#showProgress((done = count), total) });
+    const typist = new Typist(plan, hands.send, { progress: (done, total) => this.#showProgress(done, total) });
     this.#typist = typist;
     this.#notice.hidden = false;
     this.#around.keys.enable(false);
@@ -216,19 +219,21 @@ export class TypePanel implements TouchListener {
       hands.free();
       this.#typist = null;
       this.#notice.hidden = true;
-      this.#around.keys.enable(true);
     }
-    const words =
-      done === total ? t("typing-done") : t("typing-cancelled", { done: number(done), total: number(total) });
-    if (this.#rfb === null) {
-      this.interrupted = words;
-    } else {
-      this.#around.news.show(words);
+    if (this.#rfb !== null) {
+      this.#around.keys.enable(true);
+      this.#around.news.show(this.#howFar());
       catchFocus();
     }
   }
 
+  #howFar(): string {
+    const [done, total] = [this.#done, this.#total];
+    return done === total ? t("typing-done") : t("typing-cancelled", { done: number(done), total: number(total) });
+  }
+
   #showProgress(done: number, total: number): void {
+    [this.#done, this.#total] = [done, total];
     this.#progress.max = total;
     this.#progress.value = done;
     this.#progressText.textContent = t("typing-progress", { done: number(done), total: number(total) });

@@ -287,3 +287,25 @@ def test_the_keyboard_goes_back_to_the_screen_after_a_notice(page: Page, recorde
     page.click("#news-close")
     page.keyboard.press("k")
     recorder.wait_for_keys(pressed(ord("k")))
+
+
+def test_an_end_in_the_middle_of_a_text_says_how_far_it_came(
+    tab: ConsolePage, recorder: Recorder, start_daemon: StartDaemon
+) -> None:
+    """And leaves the keys as they are without a console, until there is one again."""
+    tab.open(start_daemon().mint(recorder.host, recorder.port, options=["--reusable"]).url)
+    tab.wait_for_state("connected")
+    wait_for(tab.picture, "the screen is painted")
+    page = tab.page
+    page.click("#clipboard-button")
+    page.fill("#clipboard-text", "abc" * 200)
+    page.click("#type")
+    page.wait_for_selector("#typing", state="visible")
+    wait_for(recorder.key_events, "it is being typed")
+    recorder.hang_up()
+    tab.wait_for_state("ended")
+    assert "stopped after" in page.inner_text("#panel-more")
+    assert page.is_disabled("#ctrl-alt-del")
+    wait_for(lambda: tab.data().get("state") == "connected", "the console is back")
+    assert page.is_enabled("#ctrl-alt-del")
+    assert page.is_enabled("#modifiers button >> nth=0")
