@@ -16,7 +16,8 @@ from tests.helpers import TARGET, deaf_port, make_front, within
 from trio_cpvm import admin_client, errors
 from trio_cpvm.admin import AdminSite
 from trio_cpvm.admin_client import AdminClient, AdminUnreachable
-from trio_cpvm.config import ListenAddress, SessionConfig, TcpAddress, UnixAddress
+from trio_cpvm.config import SessionConfig
+from trio_cpvm.config_values import ListenAddress, TcpAddress, UnixAddress
 from trio_cpvm.registry import SessionRegistry
 from trio_cpvm.session import Session
 from trio_cpvm.testing import listening

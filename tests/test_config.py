@@ -7,15 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from trio_cpvm.config import (
-    Config,
-    TcpAddress,
-    UnixAddress,
-    load_config,
-    normalise_origin,
-    parse_config,
-    parse_listen_address,
-)
+from trio_cpvm.config import Config, load_config, parse_config
+from trio_cpvm.config_values import TcpAddress, UnixAddress, normalise_origin, parse_listen_address
 from trio_cpvm.errors import BadConfiguration
 from trio_cpvm.models import Clipboard
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from trio_cpvm.config import TcpAddress, host_matches, load_config, parse_config, parse_host_pattern
+from trio_cpvm.config import load_config, parse_config
+from trio_cpvm.config_values import TcpAddress, host_matches, parse_host_pattern
 from trio_cpvm.errors import BadConfiguration
 
 WHOLE = """

@@ -12,7 +12,7 @@ import trio
 
 from tests.helpers import within
 from trio_cpvm import demo
-from trio_cpvm.config import TcpAddress
+from trio_cpvm.config_values import TcpAddress
 from trio_cpvm.demo import run_demo
 from trio_cpvm.errors import BadConfiguration
 from trio_cpvm.models import Secret

@@ -18,7 +18,21 @@ ROOT = Path(trio_cpvm.__file__).parent
 
 #: From the ground up. A name stands for a module, or for a package with all that is in it.
 LAYERS = (
-    ("shared", {"__init__", "errors", "languages", "models", "addresses", "config", "logger", "links"}),
+    (
+        "shared",
+        {
+            "__init__",
+            "errors",
+            "languages",
+            "models",
+            "addresses",
+            "config",
+            "config_reader",
+            "config_values",
+            "logger",
+            "links",
+        },
+    ),
     ("sans-I/O", {"token", "rfb", "http", "control", "proxy_protocol"}),
     (
         "trio I/O",
@@ -73,7 +87,7 @@ ONLY_IN = {
     "wsproto": {"websocket", "testing"},
     "h11": {"http", "websocket", "testing"},
     "Crypto": {"token", "rfb"},
-    "cattrs": {"config"},
+    "cattrs": {"config_reader"},
     "structlog": {"logger", "logs"},
     "prometheus_client": {"metrics"},
     "click": {"cli", "demo"},

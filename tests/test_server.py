@@ -13,16 +13,8 @@ import pytest
 import trio
 
 from tests.helpers import KEY, NOW, PASSWORD, TARGET, has_ipv6, make_gate, no_host, url, within
-from trio_cpvm.config import (
-    AdminConfig,
-    Config,
-    ListenAddress,
-    ServerConfig,
-    TcpAddress,
-    TokenConfig,
-    UnixAddress,
-    parse_config,
-)
+from trio_cpvm.config import AdminConfig, Config, ServerConfig, TokenConfig, parse_config
+from trio_cpvm.config_values import ListenAddress, TcpAddress, UnixAddress
 from trio_cpvm.errors import BadConfiguration
 from trio_cpvm.links import reachable_url
 from trio_cpvm.models import ConsoleTarget

@@ -18,7 +18,8 @@ import trustme
 
 from tests.upstream.bounds import bounded
 from trio_cpvm.addresses import parse_trusted_proxy
-from trio_cpvm.config import Config, ServerConfig, TcpAddress, TlsConfig, TokenConfig, UpstreamConfig
+from trio_cpvm.config import Config, ServerConfig, TlsConfig, TokenConfig, UpstreamConfig
+from trio_cpvm.config_values import TcpAddress
 from trio_cpvm.errors import BadConfiguration
 from trio_cpvm.models import ConsoleTarget, Secret
 from trio_cpvm.server import Bound, Server, insecure_settings, obey_signals

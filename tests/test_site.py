@@ -18,7 +18,8 @@ from trio.testing import MockClock
 
 from tests.helpers import KEY, NOW, PASSWORD, TARGET, make_front, make_site, url, within
 from trio_cpvm import errors
-from trio_cpvm.config import Config, Origin, ServerConfig, SessionConfig
+from trio_cpvm.config import Config, ServerConfig, SessionConfig
+from trio_cpvm.config_values import Origin
 from trio_cpvm.errors import Reason
 from trio_cpvm.languages import read_languages
 from trio_cpvm.models import Clipboard, ConsoleTarget, Secret

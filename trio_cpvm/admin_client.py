@@ -7,7 +7,7 @@ import json
 import socket
 from urllib.parse import quote
 
-from .config import ListenAddress, UnixAddress
+from .config_values import ListenAddress, UnixAddress
 
 TIMEOUT_S = 10.0
 MAX_ANSWER_BYTES = 16 << 20

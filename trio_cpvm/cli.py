@@ -19,7 +19,8 @@ import trio
 
 from . import __version__
 from .admin_client import AdminClient, AdminUnreachable
-from .config import Config, LogConfig, TcpAddress, load_config, parse_listen_address
+from .config import Config, LogConfig, load_config
+from .config_values import TcpAddress, parse_listen_address
 from .errors import BadConfiguration
 from .links import base_url, console_url
 from .logs import configure_logging, printable

@@ -12,7 +12,8 @@ from collections.abc import AsyncIterator
 import click
 import trio
 
-from .config import AdminConfig, Config, ServerConfig, SessionConfig, TcpAddress
+from .config import AdminConfig, Config, ServerConfig, SessionConfig
+from .config_values import TcpAddress
 from .errors import BadConfiguration
 from .gate import Gate
 from .links import console_url, reachable_url

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
-from .config import Config, TcpAddress
+from .config import Config
+from .config_values import TcpAddress
 from .errors import BadConfiguration
 from .models import format_address
 

@@ -24,7 +24,8 @@ from .access.setup import make_access_site
 from .admin import AdminSite
 from .certificates import BrowserTls
 from .clients import Clients
-from .config import Config, ListenAddress, TcpAddress, UnixAddress
+from .config import Config
+from .config_values import ListenAddress, TcpAddress, UnixAddress
 from .errors import BadConfiguration
 from .front import Front
 from .gate import Gate

@@ -10,7 +10,8 @@ from click.testing import CliRunner, Result
 from tests.helpers import KEY
 from trio_cpvm.access.callers import parse_callers
 from trio_cpvm.cli import main
-from trio_cpvm.config import AccessConfig, Config, ListenAddress, ServerConfig, TcpAddress, UnixAddress
+from trio_cpvm.config import AccessConfig, Config, ServerConfig
+from trio_cpvm.config_values import ListenAddress, TcpAddress, UnixAddress
 from trio_cpvm.server import insecure_settings
 from trio_cpvm.token import write_key_file
 

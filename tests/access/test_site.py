@@ -21,7 +21,8 @@ from trio_cpvm import errors
 from trio_cpvm.access.callers import Caller, Callers, bearer_digest, parse_callers
 from trio_cpvm.access.machines import Found, Machine, MachineState
 from trio_cpvm.access.site import AccessSite
-from trio_cpvm.config import AccessConfig, Config, ServerConfig, SessionConfig, TcpAddress
+from trio_cpvm.config import AccessConfig, Config, ServerConfig, SessionConfig
+from trio_cpvm.config_values import TcpAddress
 from trio_cpvm.errors import ConsoleError, Reason
 from trio_cpvm.http import Request, Response
 from trio_cpvm.models import ConsoleTarget, Secret

@@ -20,7 +20,8 @@ from trio.testing import MockClock, memory_stream_pair
 from tests.upstream.bounds import bounded
 from tests.upstream.networks import AUTHORITY, Network, inside_tls, is_closed, server_context
 from trio_cpvm import errors
-from trio_cpvm.config import Config, SessionConfig, UpstreamConfig, parse_host_pattern
+from trio_cpvm.config import Config, SessionConfig, UpstreamConfig
+from trio_cpvm.config_values import parse_host_pattern
 from trio_cpvm.errors import ConsoleError, Reason
 from trio_cpvm.models import ConsoleTarget, Secret
 from trio_cpvm.testing import (

@@ -18,7 +18,7 @@ from functools import cached_property
 
 import attrs
 
-from ..config import read_table
+from ..config_reader import read_table
 from ..errors import BadConfiguration
 from ..models import Secret
 from .machines import Machine

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import attrs
 
-from ..config import read_table
+from ..config_reader import read_table
 from ..errors import BadConfiguration
 from ..models import ConsoleTarget, Secret
 from .changing_file import ChangingFile

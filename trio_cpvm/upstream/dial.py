@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 import trio
 
 from .. import errors
-from ..config import Config, host_matches
+from ..config import Config
+from ..config_values import host_matches
 from ..errors import ConsoleError
 from ..http.tunnel import TunnelAnswer, tunnel
 from ..models import ConsoleTarget
