@@ -6,15 +6,10 @@ Two nurseries, one in the other: listeners live in the inner one and can stop wh
 from __future__ import annotations
 
 import contextlib
-import os
 import resource
 import signal
-import socket
 import ssl
-import stat
-from collections.abc import AsyncIterator, Sequence
 from functools import partial
-from pathlib import Path
 
 import attrs
 import trio
@@ -25,13 +20,14 @@ from .admin import AdminSite
 from .certificates import BrowserTls
 from .clients import Clients
 from .config import Config
-from .config_values import ListenAddress, TcpAddress, UnixAddress
+from .config_values import ListenAddress, UnixAddress
 from .errors import BadConfiguration
 from .front import Front
 from .gate import Gate
+from .listeners import listener_urls, open_listeners
 from .logger import get_logger
 from .metrics import Metrics
-from .models import format_address, is_loopback
+from .models import is_loopback
 from .registry import SessionRegistry
 from .site import Dial, PublicSite
 from .static import PageFiles
@@ -40,7 +36,6 @@ from .upstream import Dialler
 
 log = get_logger("trio_cpvm.server")
 
-LISTEN_BACKLOG = 1024
 ADMIN_MAX_CONNECTIONS = 64
 #: How long ended sessions may take to tell their browsers, in seconds.
 GOODBYE_S = 5.0
@@ -159,9 +154,11 @@ class Server:
             BadConfiguration: an address cannot be listened on.
         """
         async with contextlib.AsyncExitStack() as stack:
-            plain = [li for a in self.config.server.listen for li in await stack.enter_async_context(_open(a))]
-            tls = [li for a in self.config.server.listen_tls for li in await stack.enter_async_context(_open(a))]
-            admin = await stack.enter_async_context(_open(self.config.admin.listen))
+            plain = [li for a in self.config.server.listen for li in await stack.enter_async_context(open_listeners(a))]
+            tls = [
+                li for a in self.config.server.listen_tls for li in await stack.enter_async_context(open_listeners(a))
+            ]
+            admin = await stack.enter_async_context(open_listeners(self.config.admin.listen))
             async with trio.open_nursery() as connections:
                 accept_admin = partial(
                     trio.serve_listeners, self.admin_front.handle, admin, handler_nursery=connections
@@ -174,7 +171,7 @@ class Server:
                             accepting.start_soon(accept)
                     if self._certificate is not None:
                         accepting.start_soon(self._certificate.watch)
-                    bound = Bound((*_urls(plain), *_urls(tls, "https")), _urls(admin))
+                    bound = Bound((*listener_urls(plain), *listener_urls(tls, "https")), listener_urls(admin))
                     for url in bound.public:
                         log.info("listening", url=url)
                     for url in bound.admin:
@@ -290,77 +287,3 @@ def make_gate(config: Config) -> Gate:
         single_use=config.token.single_use,
         reconnect_window_s=config.session.reconnect_window_s,
     )
-
-
-@contextlib.asynccontextmanager
-async def _open(address: ListenAddress) -> AsyncIterator[list[trio.SocketListener]]:
-    """Listen within the block.
-
-    Raises:
-        BadConfiguration: naming the address and why not.
-    """
-    try:
-        if isinstance(address, TcpAddress):
-            listeners = await trio.open_tcp_listeners(address.port, host=address.host or None, backlog=LISTEN_BACKLOG)
-        else:
-            listeners = [await _listen_unix(address.path)]
-    except OSError as exc:
-        raise BadConfiguration(f"cannot listen on {address}: {exc.strerror or exc}") from exc
-    ours = os.lstat(address.path) if isinstance(address, UnixAddress) else None
-    try:
-        yield listeners
-    finally:
-        if isinstance(address, UnixAddress) and ours is not None:
-            _remove(address.path, ours)
-        for listener in listeners:
-            await trio.aclose_forcefully(listener)
-
-
-async def _listen_unix(path: str) -> trio.SocketListener:
-    """Listen on a unix socket that only its owner and group may use; a dead one in its place is removed."""
-    with contextlib.suppress(FileNotFoundError):
-        found = os.lstat(path)
-        if stat.S_ISSOCK(found.st_mode) and await _is_dead(path):
-            _remove(path, found)
-    sock = trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    mask = os.umask(0o117)
-    try:
-        await sock.bind(path)
-        sock.listen(LISTEN_BACKLOG)
-    except BaseException:
-        sock.close()
-        raise
-    finally:
-        os.umask(mask)
-    return trio.SocketListener(sock)
-
-
-def _remove(path: str, which: os.stat_result) -> None:
-    """Remove a file, unless another one has taken its place; inode numbers are used again, times are not."""
-    with contextlib.suppress(FileNotFoundError):
-        found = os.lstat(path)
-        if os.path.samestat(found, which) and found.st_mtime_ns == which.st_mtime_ns:
-            Path(path).unlink()
-
-
-async def _is_dead(path: str) -> bool:
-    """Whether nobody listens there; another kind of socket, or one that is not ours to use, is not dead."""
-    try:
-        with trio.move_on_after(1):
-            await trio.aclose_forcefully(await trio.open_unix_socket(path))
-    except ConnectionRefusedError:
-        return True
-    except OSError:
-        return False
-    return False
-
-
-def _urls(listeners: Sequence[trio.SocketListener], scheme: str = "http") -> tuple[str, ...]:
-    names = []
-    for listener in listeners:
-        name = listener.socket.getsockname()
-        if listener.socket.family == socket.AF_UNIX:
-            names.append(f"unix:{name}")
-        else:
-            names.append(f"{scheme}://{format_address(name[0], name[1])}")
-    return tuple(names)
