@@ -9,6 +9,7 @@ import { hideLink, readLink, socketAddress } from "./link";
 import { message, passes, worthRetry, type Message } from "./messages";
 import { Meter } from "./meter";
 import { EndingNotice, News } from "./notices";
+import { Onlooker } from "./onlooker";
 import { PictureControl, screenshotName } from "./picture";
 import type { Phase } from "./pulse";
 import { openSession, type Session, type SessionEnd } from "./session";
@@ -59,6 +60,7 @@ const ending = new EndingNotice(
   { idleS: setup.idleTimeoutS, lifetimeS: setup.lifetimeS },
   () => session?.pulse.stay(),
 );
+const onlooker = new Onlooker(news);
 const again = new Again();
 
 target.addEventListener("focusout", () => hands?.release()); // nobody would see the release
@@ -95,6 +97,7 @@ function openConsole(): void {
         return Infinity;
       }
       meter.felt(pulse);
+      onlooker.felt(pulse);
       return ending.felt(pulse);
     },
     ended: (end) => {
@@ -125,7 +128,7 @@ function attach({ rfb, channel }: Session): void {
 function detach(): void {
   session = null;
   hands = null;
-  for (const part of [typePanel, size, picture, keys, clipboard, touch, toolbar, meter, ending]) {
+  for (const part of [typePanel, size, picture, keys, clipboard, touch, toolbar, meter, onlooker, ending]) {
     part.detach();
   }
   news.hide();

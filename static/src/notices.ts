@@ -10,15 +10,19 @@ const WARN_S = 60;
 
 const NEWS_MS = 8_000;
 
-/** Counts down to the idle or lifetime limit, whichever comes first, and offers to stay where that helps. */
+/** What may end a console that nobody ends; the words are `ending-` and this. */
+type Ending = "idle" | "lifetime" | "draining";
+
+/** Counts down to whichever end comes first, and offers to stay where that helps. */
 export class EndingNotice {
   readonly #notice = element("#ending", HTMLElement);
   readonly #text = element("#ending-text", HTMLElement);
   readonly #stay = element("#stay", HTMLButtonElement);
   readonly #limits: { readonly idleS: number; readonly lifetimeS: number };
-  #kind: "idle" | "lifetime" = "idle";
+  /** What the user has read and cannot change. */
+  readonly #understood = new Set<Ending>();
+  #kind: Ending = "idle";
   #endsAt = 0;
-  #waved = false;
   #timer: ReturnType<typeof setInterval> | undefined;
 
   /** `limits` in seconds, 0 for none; `act` tells the proxy that the user is there. */
@@ -28,7 +32,7 @@ export class EndingNotice {
       if (this.#kind === "idle") {
         act();
       } else {
-        this.#waved = true;
+        this.#understood.add(this.#kind);
       }
       this.#hide();
       catchFocus();
@@ -37,16 +41,20 @@ export class EndingNotice {
 
   /** Warn if it is time; says in how many seconds it may be. */
   felt(pulse: Pulse): number {
-    const idle = due(pulse.idleLeftS, this.#limits.idleS);
-    const lifetime = this.#waved ? Infinity : due(pulse.lifetimeLeftS, this.#limits.lifetimeS);
-    const next = Math.min(idle, lifetime);
-    if (next > 0) {
+    const ends: readonly { readonly kind: Ending; readonly leftS: number; readonly warnS: number }[] = [
+      { kind: "idle", leftS: pulse.idleLeftS ?? Infinity, warnS: warningS(this.#limits.idleS) },
+      { kind: "lifetime", leftS: pulse.lifetimeLeftS ?? Infinity, warnS: warningS(this.#limits.lifetimeS) },
+      { kind: "draining", leftS: pulse.drainLeftS ?? Infinity, warnS: pulse.drainLeftS ?? 0 }, // at once
+    ];
+    const open = ends.filter(({ kind }) => !this.#understood.has(kind));
+    const [first] = open.filter(({ leftS, warnS }) => leftS <= warnS).sort((one, other) => one.leftS - other.leftS);
+    if (first === undefined) {
       this.#hide();
-      return next;
+      return Math.min(...open.map(({ leftS, warnS }) => leftS - warnS));
     }
-    this.#kind = lifetime > 0 || (idle <= 0 && pulse.idleLeftS! < pulse.lifetimeLeftS!) ? "idle" : "lifetime";
-    this.#endsAt = performance.now() + 1000 * (this.#kind === "idle" ? pulse.idleLeftS! : pulse.lifetimeLeftS!);
-    this.#stay.textContent = t(this.#kind === "idle" ? "stay" : "understood");
+    this.#kind = first.kind;
+    this.#endsAt = performance.now() + 1000 * first.leftS;
+    this.#stay.textContent = t(first.kind === "idle" ? "stay" : "understood");
     this.#show();
     clearInterval(this.#timer);
     this.#timer = setInterval(() => this.#show(), 1000);
@@ -54,14 +62,14 @@ export class EndingNotice {
   }
 
   detach(): void {
-    this.#waved = false;
+    this.#understood.clear();
     this.#hide();
   }
 
   #show(): void {
     const left = Math.max(0, Math.round((this.#endsAt - performance.now()) / 1000));
     const time = `${Math.floor(left / 60)}:${String(left % 60).padStart(2, "0")}`;
-    const words = t(this.#kind === "idle" ? "ending-idle" : "ending-lifetime", { time });
+    const words = t(`ending-${this.#kind}`, { time });
     this.#text.textContent = words;
     if (!this.#notice.matches(":popover-open")) {
       this.#notice.showPopover(); // over everything else, sheets of a phone too
@@ -75,9 +83,9 @@ export class EndingNotice {
   }
 }
 
-/** Seconds until a limit is to be warned of: none or fewer where that is now, infinity where there is no limit. */
-function due(leftS: number | null, limitS: number): number {
-  return leftS === null ? Infinity : leftS - Math.min(WARN_S, limitS / 2);
+/** How long before a limit the user is warned of it, in seconds. */
+function warningS(limitS: number): number {
+  return Math.min(WARN_S, limitS / 2);
 }
 
 /** One line of news at a time; it goes by itself. */

@@ -17,6 +17,10 @@ export interface Pulse {
   readonly idleLeftS: number | null;
   /** Likewise, the lifetime limit. */
   readonly lifetimeLeftS: number | null;
+  /** Until the proxy ends the console because it stops itself, in seconds; `null` while it does not. */
+  readonly drainLeftS: number | null;
+  /** Somebody else has the machine's keyboard and mouse at this moment. */
+  readonly looksOn: boolean;
 }
 
 /** How often the proxy is asked, in milliseconds: while the console opens, and afterwards; never more often than that. */
@@ -122,5 +126,7 @@ function readAnswer(text: string): Answer | null {
     hostMs: number("host_rtt_ms"),
     idleLeftS: number("idle_left_s"),
     lifetimeLeftS: number("lifetime_left_s"),
+    drainLeftS: number("drain_left_s"),
+    looksOn: found["looks_on"] === true,
   };
 }

@@ -32,6 +32,7 @@ const said = element("#said", HTMLElement);
 
 let machineName = "";
 let viewOnly = false;
+let looksOn = false;
 
 /** Screen readers hear it; nobody sees it. What is seen says the same where it happens. */
 export function announce(words: string): void {
@@ -53,7 +54,8 @@ export function catchFocus(): void {
 
 function setState(state: State): void {
   root.dataset.state = state;
-  stateWord.textContent = state === "connected" && viewOnly ? t("view-only-state") : t(state);
+  const connected: TextKey = viewOnly ? "view-only-state" : looksOn ? "looks-on-state" : "connected";
+  stateWord.textContent = t(state === "connected" ? connected : state);
   const aside = state === "connected" ? "" : t(state);
   document.title = [machineName || t("console"), aside].filter(Boolean).join(" – ");
 }
@@ -79,6 +81,12 @@ export function nameShown(): string {
 export function setViewOnly(on: boolean): void {
   viewOnly = on;
   root.toggleAttribute("data-view-only", on);
+  setState(state());
+}
+
+/** Whether somebody else has the machine's keyboard and mouse. */
+export function setLooksOn(on: boolean): void {
+  looksOn = on;
   setState(state());
 }
 

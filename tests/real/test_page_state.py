@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 from urllib.parse import quote
 
 import pytest
@@ -12,10 +13,10 @@ from trio_cpvm.http import Request
 from trio_cpvm.static import ConsoleSetup, PageFiles
 
 from .browser import ConsolePage
-from .conftest import StartDaemon, StartQemu
+from .conftest import OpenTab, StartDaemon, StartQemu
 from .daemon import HANDSHAKE_TIMEOUT_S
 from .processes import answering_with, wait_for
-from .recorder import Recorder
+from .recorder import Key, Recorder
 from .rfb_client import rfb_client
 
 pytestmark = [pytest.mark.real, pytest.mark.browser]
@@ -89,6 +90,42 @@ def test_the_page_warns_before_the_lifetime_limit(start_daemon: StartDaemon, tab
         assert "time limit in 0:0" in tab.page.inner_text("#ending-text")
         tab.wait_for_state("ended")
         assert tab.data()["slug"] == "lifetime-reached"
+
+
+def test_the_page_tells_that_the_proxy_is_about_to_stop(start_daemon: StartDaemon, tab: ConsolePage) -> None:
+    with Recorder() as host:
+        daemon = start_daemon(server={"drain_timeout_s": 15})
+        tab.open(daemon.mint(host.host, host.port).url)
+        tab.wait_for_state("connected")
+        daemon.process.send(signal.SIGTERM)
+        tab.page.wait_for_selector("#ending", state="visible")
+        assert re.search(r"about to restart: this console closes in 0:(0\d|1[0-5])\.", tab.page.inner_text("#ending-text"))
+        tab.page.click("#stay")
+        assert tab.page.locator("#ending").is_hidden()
+        tab.page.keyboard.press("a")  # it can be used to the end
+        wait_for(lambda: [event for event in host.events if isinstance(event, Key)], "the key is at the host")
+        tab.wait_for_state("ended")
+        assert tab.page.locator("#ending").is_hidden()
+        assert tab.data()["slug"] == "draining"
+        assert daemon.process.wait_until_ended() == 0
+
+
+def test_the_page_says_who_has_keyboard_and_mouse(
+    start_daemon: StartDaemon, open_tab: OpenTab, tab: ConsolePage
+) -> None:
+    with Recorder() as host:
+        daemon = start_daemon(session={"second_viewer": "share", "shared_input": "first"})
+        options = ["--vm-id", "one"]
+        first, second = tab, open_tab()
+        for page in (first, second):
+            page.open(daemon.mint(host.host, host.port, options=options).url)
+            page.wait_for_state("connected")
+        second.page.wait_for_selector("text=Somebody else has this machine's keyboard and mouse.")
+        assert second.page.inner_text("#state") == "Connected, looking on"
+        assert first.page.inner_text("#state") == "Connected"
+        first.page.close()
+        second.page.wait_for_selector("text=Keyboard and mouse are yours now.")
+        assert second.page.inner_text("#state") == "Connected"
 
 
 def test_a_console_that_breaks_off_comes_back_by_itself(start_daemon: StartDaemon, tab: ConsolePage) -> None:
