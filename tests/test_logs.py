@@ -15,6 +15,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from tests.conftest import take_lines_with_secrets
 from tests.helpers import KEY, NOW, PASSWORD, TARGET, make_front, make_site, read_to_end, url, within
 from trio_cpvm.config import LogConfig
 from trio_cpvm.logger import get_logger
@@ -30,7 +31,7 @@ from trio_cpvm.testing import (
     http_get,
     open_websocket,
 )
-from trio_cpvm.token import mint_token
+from trio_cpvm.token import TokenKey, mint_token
 
 timely = within(600)
 
@@ -51,6 +52,7 @@ def _logging_as_before() -> Iterator[None]:
 def configured(form: str, level: str = "debug") -> io.StringIO:
     """Log to memory from here on."""
     stream = io.StringIO()
+    logging.getLogger("trio_cpvm").setLevel(logging.NOTSET)  # the watch over all tests looks at more
     configure_logging(LogConfig(level=level, format=form), stream)
     return stream
 
@@ -242,3 +244,27 @@ async def test_no_secret_of_a_whole_session_is_logged(
     assert [secret for secret in secrets if secret in said] == []
     assert mint_token(SPELLED, KEY) not in said
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("how", ["field", "event", "token", "key", "traceback"])
+def test_the_watch_over_all_tests_sees_a_secret(how: str) -> None:
+    password = "correct horse"
+    target = ConsoleTarget(host="192.0.2.5", port=5900, password=Secret(password))
+    key = TokenKey.generate()
+    log.info("harmless", target=target, key=key)
+    assert not take_lines_with_secrets()
+    match how:
+        case "field":
+            log.debug("connecting", password=password)
+        case "event":
+            log.debug(f"connecting with {password}")  # noqa: G004 -- that is what must not go unseen
+        case "token":
+            log.debug("page asked for", path=f"/novnc?token={mint_token(target, key)}")
+        case "key":
+            log.debug("key read", text=key.to_json())
+        case "traceback":
+            try:
+                raise ValueError(f"no login with {password}")
+            except ValueError:
+                log.exception("internal error")
+    assert len(take_lines_with_secrets()) == 1

@@ -99,7 +99,9 @@ def test_the_page_tells_that_the_proxy_is_about_to_stop(start_daemon: StartDaemo
         tab.wait_for_state("connected")
         daemon.process.send(signal.SIGTERM)
         tab.page.wait_for_selector("#ending", state="visible")
-        assert re.search(r"about to restart: this console closes in 0:(0\d|1[0-5])\.", tab.page.inner_text("#ending-text"))
+        assert re.search(
+            r"about to restart: this console closes in 0:(0\d|1[0-5])\.", tab.page.inner_text("#ending-text")
+        )
         tab.page.click("#stay")
         assert tab.page.locator("#ending").is_hidden()
         tab.page.keyboard.press("a")  # it can be used to the end
