@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -85,12 +86,15 @@ def test_what_is_understood_is_json_of_one_number(text: str) -> None:
 
 def test_an_answer_says_how_things_stand() -> None:
     standing = Standing(phase=Phase.RELAY, idle_left_s=299.4567, lifetime_left_s=0.04, host_rtt_s=0.000_449)
+    standing = attrs.evolve(standing, drain_left_s=59.96, looks_on=True)
     assert json.loads(write_answer(Question(7, stay=True), standing)) == {
         "pong": 7,
         "phase": "relay",
         "idle_left_s": 299.5,
         "lifetime_left_s": 0.0,
         "host_rtt_ms": 0.4,
+        "drain_left_s": 60.0,
+        "looks_on": True,
     }
 
 
@@ -102,6 +106,8 @@ def test_an_answer_says_null_for_what_is_not_known_and_nothing_negative() -> Non
         "idle_left_s": 0.0,
         "lifetime_left_s": None,
         "host_rtt_ms": None,
+        "drain_left_s": None,
+        "looks_on": False,
     }
 
 

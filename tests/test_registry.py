@@ -227,6 +227,48 @@ async def test_draining_refuses_all_that_is_new() -> None:
 
 
 @timely
+async def test_every_session_knows_when_a_drain_ends_it() -> None:
+    registry = SessionRegistry(SessionConfig())
+    early, late = session(), session(machine("b"))
+    with running(registry, early):
+        assert early.drains_at is None
+        registry.start_drain(60)
+        assert refusal(registry) is errors.DRAINING
+        with running(registry, late):  # its request had passed every check before
+            assert (early.drains_at, late.drains_at) == (60, 60)
+
+
+# -- other limits while sessions run -----------------------------------------------------------------------------------
+
+
+@timely
+async def test_other_limits_hold_for_who_comes_next() -> None:
+    registry = SessionRegistry(SessionConfig(max_sessions=5, max_sessions_per_client=5))
+    one, two = session(machine("a")), session(machine("b"))
+    with running(registry, one, two):
+        assert refusal(registry) is None
+        registry.configure(SessionConfig(max_sessions=1, max_sessions_per_client=5))
+        assert refusal(registry) is errors.TOO_MANY_SESSIONS
+        assert not one.ending
+        assert not two.ending
+        registry.configure(SessionConfig(max_sessions=5, max_sessions_per_client=2))
+        assert refusal(registry) is errors.TOO_MANY_SESSIONS
+        assert refusal(registry, client=BOB) is None
+        registry.configure(SessionConfig(second_viewer="refuse"))
+        assert refusal(registry, machine("a")) is errors.TOO_MANY_SESSIONS
+
+
+@timely
+async def test_who_only_looked_on_types_once_all_may() -> None:
+    registry = SessionRegistry(SessionConfig(second_viewer="share", shared_input="first"))
+    one, two = session(), session()
+    with running(registry, one, two):
+        assert (one.looks_on, two.looks_on) == (False, True)
+        registry.configure(SessionConfig(second_viewer="share", shared_input="all"))
+        assert (one.looks_on, two.looks_on) == (False, False)
+
+
+@timely
 async def test_ending_all_says_how_many_there_were() -> None:
     registry = SessionRegistry(SessionConfig())
     one, other = session(machine("a")), session(machine("b"))

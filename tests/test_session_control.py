@@ -15,6 +15,7 @@ from tests.helpers import within
 from trio_cpvm import errors
 from trio_cpvm.config import SessionConfig
 from trio_cpvm.control import MAX_TEXTS
+from trio_cpvm.registry import SessionRegistry
 from trio_cpvm.testing import (
     EchoForever,
     ReadForever,
@@ -39,6 +40,8 @@ class Answer(TypedDict):
     idle_left_s: float | None
     lifetime_left_s: float | None
     host_rtt_ms: float | None
+    drain_left_s: float | None
+    looks_on: bool
 
 
 async def ask(c: Console, question: str, number: int = 0) -> Answer:
@@ -64,7 +67,8 @@ async def test_questions_are_answered_in_every_phase(autojump_clock: MockClock) 
     async with trio.open_nursery() as nursery:
         async with console(connect, dials=True, config=limits) as c:
             await RfbClient(c.browser).stream.receive_some()  # our version
-            nothing = {"idle_left_s": None, "lifetime_left_s": None, "host_rtt_ms": None}
+            nothing = {"idle_left_s": None, "lifetime_left_s": None, "host_rtt_ms": None, "drain_left_s": None}
+            nothing |= {"looks_on": False}
             assert await ask(c, "ping", 1) == {"pong": 1, "phase": "connect", **nothing}
             assert await ask(c, "stay", 2) == {"pong": 2, "phase": "connect", **nothing}
             host_is_there.set()
@@ -102,6 +106,24 @@ async def test_without_limits_there_is_nothing_left_to_tell(autojump_clock: Mock
         for question in ("ping", "stay"):
             answer = await ask(c, question)
             assert (answer["idle_left_s"], answer["lifetime_left_s"]) == (None, None)
+
+
+async def test_the_page_is_told_of_a_drain_and_of_who_types(autojump_clock: MockClock) -> None:
+    registry = SessionRegistry(SessionConfig())
+    async with console(ScriptedVncServer(password=PASSWORD, then=[ReadForever()]), config=IDLE) as c:
+        c.session.look_on(True)
+        with registry.running(c.session):
+            c.session.look_on(True)
+            await RfbClient(c.browser).handshake()
+            answer = await ask(c, "ping", 1)
+            assert (answer["drain_left_s"], answer["looks_on"]) == (None, True)
+            c.session.look_on(False)
+            registry.start_drain(trio.current_time() + 30)
+            await trio.sleep(10)
+            answer = await ask(c, "ping", 2)
+            assert (answer["drain_left_s"], answer["looks_on"]) == (pytest.approx(20, abs=0.2), False)
+            await trio.sleep(30)
+            assert (await ask(c, "ping", 3))["drain_left_s"] == 0
 
 
 async def test_to_stay_does_not_lengthen_the_lifetime(autojump_clock: MockClock) -> None:

@@ -161,6 +161,17 @@ async def test_who_looks_on_types_once_it_may(autojump_clock: MockClock) -> None
         assert after_init(host) == rfb.set_encodings(-258) + rfb.pointer()
 
 
+async def test_who_could_type_from_the_start_is_not_told_to_look_on(autojump_clock: MockClock) -> None:
+    host = ScriptedVncServer(password=PASSWORD)
+    async with console(host) as c:
+        await opened(c)
+        c.session.look_on(True)
+        assert not c.session.looks_on
+        await c.browser.send_all(rfb.key())
+        await trio.testing.wait_all_tasks_blocked()
+        assert after_init(host) == rfb.key()
+
+
 async def test_who_may_type_before_the_console_is_open_is_not_filtered(autojump_clock: MockClock) -> None:
     host = ScriptedVncServer(password=PASSWORD)
     async with console(host) as c:

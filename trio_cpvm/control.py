@@ -4,7 +4,8 @@ The page asks, the proxy answers, one text for one text::
 
     {"ping": 7}    how do things stand?
     {"stay": 8}    the same, and the user is still there
-    -> {"pong": 7, "phase": "relay", "idle_left_s": 299.5, "lifetime_left_s": null, "host_rtt_ms": 0.4}
+    -> {"pong": 7, "phase": "relay", "idle_left_s": 299.5, "lifetime_left_s": null, "host_rtt_ms": 0.4,
+        "drain_left_s": null, "looks_on": false}
 
 RFB goes in binary messages only (rfbproto knows no WebSockets; noVNC and websockify agreed on it), so clients that know
 nothing of this never meet it. This file must not know sessions, streams or clocks.
@@ -56,12 +57,16 @@ class Standing:
         idle_left_s: seconds until it ends for want of input; ``None`` without such a limit, or before the relay.
         lifetime_left_s: likewise, until the end of its lifetime.
         host_rtt_s: seconds to the host and back; ``None`` if unknown.
+        drain_left_s: seconds until the daemon, which is about to stop, ends it; ``None`` if it is not.
+        looks_on: somebody else has the machine's keyboard and pointer at this moment.
     """
 
     phase: Phase
     idle_left_s: float | None = None
     lifetime_left_s: float | None = None
     host_rtt_s: float | None = None
+    drain_left_s: float | None = None
+    looks_on: bool = False
 
 
 def read_question(text: str) -> Question | None:
@@ -81,6 +86,8 @@ def write_answer(question: Question, standing: Standing) -> str:
         "idle_left_s": _tenths(standing.idle_left_s),
         "lifetime_left_s": _tenths(standing.lifetime_left_s),
         "host_rtt_ms": _tenths(None if rtt_s is None else rtt_s * 1000),
+        "drain_left_s": _tenths(standing.drain_left_s),
+        "looks_on": standing.looks_on,
     }
     return json.dumps(answer)
 

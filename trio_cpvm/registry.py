@@ -32,6 +32,7 @@ class SessionRegistry:
         self._viewers: dict[str, list[Session]] = {}
         self._changed = trio.Event()
         self.draining = False
+        self._drains_at: float | None = None
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -47,6 +48,23 @@ class SessionRegistry:
     def get(self, session_id: str) -> Session | None:
         """The running session of that id."""
         return self._sessions.get(session_id)
+
+    def configure(self, config: SessionConfig) -> None:
+        """Go by other limits from now on. Nobody is ended for them; where all may type from now on, all do."""
+        self._config = config
+        for viewers in self._viewers.values():
+            self._give_input(viewers)
+
+    def start_drain(self, deadline: float) -> None:
+        """Take no new sessions.
+
+        Args:
+            deadline: when the running ones are ended (trio's clock), for their pages; ending them is the caller's task.
+        """
+        self.draining = True
+        self._drains_at = deadline
+        for session in self:
+            session.drains_at = deadline
 
     def check_room(self, client: str, target: ConsoleTarget, *, resumes: bool = False) -> None:
         """Whether another session of this client and machine may start. Viewers it would replace make room for it.
@@ -82,6 +100,7 @@ class SessionRegistry:
         viewers.append(session)
         self._give_input(viewers)
         self._sessions[session.id] = session
+        session.drains_at = self._drains_at  # it may have passed every check a moment before the drain
         self._per_client[session.client] += 1
         try:
             yield
@@ -114,6 +133,10 @@ class SessionRegistry:
             able = [viewer for viewer in viewers if not viewer.target.view_only and not viewer.ending]
             for viewer in able:
                 viewer.look_on(viewer is not able[0])
+        else:
+            for viewer in viewers:
+                if viewer.looks_on:
+                    viewer.look_on(False)
 
     def _replaced_by(self, target: ConsoleTarget, *, resumes: bool) -> list[Session]:
         """The viewers that have to go for a new one of that machine."""

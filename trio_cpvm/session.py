@@ -50,6 +50,7 @@ class Session:
         opened_after_s: seconds from the start until the console was open, once it is.
         outcome: how it ended, once it has.
         looks_on: somebody else has the machine's keyboard and pointer at this moment.
+        drains_at: when the daemon, which is about to stop, ends it (trio's clock); ``None`` if it is not. Only told here.
     """
 
     target: ConsoleTarget
@@ -64,6 +65,7 @@ class Session:
     opened_after_s: float | None = None
     outcome: SessionEnd | None = None
     looks_on: bool = attrs.field(default=False, init=False)
+    drains_at: float | None = attrs.field(default=None, init=False)
     _started_at: float = attrs.field(factory=trio.current_time, init=False)
     _handshake_scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
     _driver: HandshakeDriver | None = attrs.field(default=None, init=False)
@@ -108,10 +110,14 @@ class Session:
             idle_left_s=self._relay.idle_left_s if self._relay is not None else None,
             lifetime_left_s=self._relay.lifetime_left_s if self._relay is not None else None,
             host_rtt_s=smoothed_rtt_s(server) if server is not None else None,
+            drain_left_s=self.drains_at - trio.current_time() if self.drains_at is not None else None,
+            looks_on=self.looks_on,
         )
 
     def look_on(self, on: bool) -> None:
         """Let the user look only, or type as well. Who may type from the start on cannot be stopped later."""
+        if on and self._relay is not None and self._up is None:
+            return
         self.looks_on = on
         if self._up is not None:
             self._up.hands_off = on
