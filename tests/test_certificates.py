@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import serialization
 from trio.testing import MockClock, memory_stream_pair
 
 from tests.upstream.bounds import bounded
-from trio_cpvm.certificates import WATCH_S, BrowserTls
+from trio_cpvm.certificates import WATCH_S, BrowserTls, watch
 from trio_cpvm.config import TlsConfig
 from trio_cpvm.errors import BadConfiguration
 from trio_cpvm.testing import background
@@ -192,7 +192,7 @@ async def test_reload_takes_the_new_pair(files: Files, caplog: pytest.LogCapture
     tls, pair = BrowserTls(files.config), files.issue()
     files.write(pair)
     assert await shown(tls) != der(pair)
-    assert tls.reload()
+    assert await tls.reload()
     assert await shown(tls) == der(pair)
     assert "certificate loaded" in caplog.text
 
@@ -205,7 +205,7 @@ async def test_reload_keeps_the_old_pair_where_the_new_one_is_broken(
     tls = BrowserTls(files.config)
     before = await shown(tls)
     break_files(files, how)
-    assert not tls.reload()
+    assert not await tls.reload()
     assert await shown(tls) == before
     (line,) = [record for record in caplog.records if record.levelname == "ERROR"]
     assert "certificate refused" in str(line.msg)
@@ -214,7 +214,7 @@ async def test_reload_keeps_the_old_pair_where_the_new_one_is_broken(
     if files.chain.is_dir():
         files.chain.rmdir()
     files.write(pair)
-    assert tls.reload()
+    assert await tls.reload()
     assert await shown(tls) == der(pair)
 
 
@@ -236,7 +236,7 @@ async def test_watch_sees_a_new_pair(
     caplog.set_level("INFO")
     tls, pair = BrowserTls(files.config), files.issue()
     context = tls.context
-    nursery.start_soon(tls.watch)
+    nursery.start_soon(watch, lambda: tls)
     await trio.sleep(3 * WATCH_S)
     assert tls.context is context, "nothing has changed"
     files.write(pair)
@@ -255,7 +255,7 @@ async def test_watch_waits_until_both_files_are_there(
 ) -> None:
     tls, pair = BrowserTls(files.config), files.issue()
     before = await shown(tls)
-    nursery.start_soon(tls.watch)
+    nursery.start_soon(watch, lambda: tls)
     await trio.sleep(WATCH_S / 2)
     files.write(pair, key=False)  # seen at 5 s, not yet stable
     await trio.sleep(WATCH_S)
@@ -275,7 +275,7 @@ async def test_watch_refuses_once_and_goes_on(
 ) -> None:
     tls, pair = BrowserTls(files.config), files.issue()
     before = await shown(tls)
-    nursery.start_soon(tls.watch)
+    nursery.start_soon(watch, lambda: tls)
     files.key.unlink()
     await trio.sleep(6 * WATCH_S)
     assert await shown(tls) == before
@@ -292,7 +292,7 @@ async def test_watch_sees_a_change_that_keeps_size_and_time(
 ) -> None:
     """As ``cp -p`` or a container's volume may do; the renamed file has another inode."""
     tls, pair = BrowserTls(files.config), files.issue()
-    nursery.start_soon(tls.watch)
+    nursery.start_soon(watch, lambda: tls)
     times = [(path, path.stat().st_mtime_ns) for path in (files.chain, files.key)]
     files.write(pair)
     for path, time_ns in times:

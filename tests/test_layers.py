@@ -56,10 +56,13 @@ LAYERS = (
             "clients",
             "front",
             "listeners",
+            "parts",
             "server",
+            "reload",
+            "systemd",
         },
     ),
-    ("outside", {"__main__", "cli", "logs", "admin_client", "demo", "probe", "repl"}),
+    ("outside", {"__main__", "cli", "daemon", "logs", "admin_client", "demo", "probe", "repl"}),
 )
 #: What of ``access`` is sans-I/O, too: it knows no trio, and nothing of its own package or of the layers that does.
 SANS_IO_IN_ACCESS = {
@@ -94,8 +97,8 @@ ONLY_IN = {
     "click": {"cli", "demo"},
     "pytest": {"testing"},
     "logging": {"logger", "logs"},
-    "socket": {"streams", "upstream", "front", "listeners", "admin_client", "testing"},
-    "ssl": {"upstream", "rfb_io", "certificates", "front", "server", "testing"},
+    "socket": {"streams", "upstream", "front", "listeners", "systemd", "admin_client", "testing"},
+    "ssl": {"upstream", "rfb_io", "certificates", "front", "testing"},
     "asyncio": set[str](),
     "selectors": set[str](),
     "threading": set[str](),

@@ -18,8 +18,8 @@ from trio_cpvm.config_values import ListenAddress, TcpAddress, UnixAddress
 from trio_cpvm.errors import BadConfiguration
 from trio_cpvm.links import reachable_url
 from trio_cpvm.models import ConsoleTarget
+from trio_cpvm.parts import make_gate as make_configured_gate
 from trio_cpvm.server import Bound, Server
-from trio_cpvm.server import make_gate as make_configured_gate
 from trio_cpvm.site import Dial
 from trio_cpvm.testing import (
     RfbClient,

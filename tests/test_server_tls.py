@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
 import ssl
 import time
 import warnings
@@ -22,7 +20,8 @@ from trio_cpvm.config import Config, ServerConfig, TlsConfig, TokenConfig, Upstr
 from trio_cpvm.config_values import TcpAddress
 from trio_cpvm.errors import BadConfiguration
 from trio_cpvm.models import ConsoleTarget, Secret
-from trio_cpvm.server import Bound, Server, insecure_settings, obey_signals
+from trio_cpvm.parts import make_parts
+from trio_cpvm.server import Bound, Server, insecure_settings
 from trio_cpvm.testing import (
     EchoForever,
     HttpAnswer,
@@ -307,35 +306,16 @@ async def test_a_reload_shows_the_new_certificate_and_leaves_sessions_alone(tmp_
             websockets.append(websocket)
         pair = write_pair(tmp_path)
         assert await shown(daemon) != der(pair)
-        daemon.server.reload()
+        daemon.server.take(make_parts(daemon.server.config, before=daemon.server.parts))
         assert await shown(daemon) == der(pair)
         (tmp_path / "key.pem").write_text("nothing")
-        daemon.server.reload()
+        with pytest.raises(BadConfiguration, match=r"tls\.certificate"):
+            make_parts(daemon.server.config, before=daemon.server.parts)
         assert await shown(daemon) == der(pair)
         for websocket in websockets:
             await websocket.send_all(b"\4\1\0\0\0\0\0a")
             assert await websocket.receive_some() == b"\4\1\0\0\0\0\0a"
             await websocket.close()
-
-
-@bounded(20)
-async def test_sighup_reloads(tmp_path: Path) -> None:
-    async with running(tmp_path) as daemon, trio.open_nursery() as nursery:
-        await nursery.start(obey_signals, daemon.server)
-        pair = write_pair(tmp_path)
-        os.kill(os.getpid(), signal.SIGHUP)
-        while await shown(daemon) != der(pair):  # noqa: ASYNC110 -- nothing tells
-            await trio.sleep(0.02)
-        assert not daemon.server.registry.draining
-        nursery.cancel_scope.cancel()
-
-
-def test_a_reload_without_tls_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("INFO")
-    write_pair(tmp_path)
-    whole = config(tmp_path)
-    Server(attrs.evolve(whole, server=ServerConfig(listen=(ANY,)), tls=TlsConfig())).reload()
-    assert "nothing to reload" in caplog.text
 
 
 def test_a_certificate_that_cannot_be_used_stops_the_start(tmp_path: Path) -> None:

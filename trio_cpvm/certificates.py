@@ -6,7 +6,9 @@ A new pair takes effect for new connections; one that cannot be used is refused 
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeAlias
 
 import trio
 
@@ -24,7 +26,7 @@ _VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 
 #: What tells a changed file: modification time, size, inode.
-_Print = tuple[tuple[int, int, int], ...]
+FilesPrint: TypeAlias = tuple[tuple[int, int, int], ...]
 
 
 class BrowserTls:
@@ -35,6 +37,7 @@ class BrowserTls:
 
     Attributes:
         context: for new connections.
+        files: what tells the files that were read last.
 
     Raises:
         BadConfiguration: it cannot be used; the text names the key and the file.
@@ -42,32 +45,23 @@ class BrowserTls:
 
     def __init__(self, config: TlsConfig) -> None:
         self._config = config
-        self._print = self._fingerprint()
+        self.files = self._fingerprint()
         self.context = self._load()
 
-    def reload(self) -> bool:
+    async def reload(self) -> bool:
         """Read the files anew, now; whether they could be used."""
-        self._print = self._fingerprint()
+        self.files = await self.look()
         try:
-            self.context = self._load()
+            self.context = await trio.to_thread.run_sync(self._load)
         except BadConfiguration as exc:
             log.error("certificate refused", detail=str(exc), kept="the old one")
             return False
         log.info("certificate loaded", file=self._config.certificate)
         return True
 
-    async def watch(self) -> None:
-        """Reload whenever the files have changed, until cancelled.
-
-        A pair is taken once it has been the same for one look: whoever writes it writes two files.
-        """
-        seen = self._print
-        while True:
-            await trio.sleep(WATCH_S)
-            now = await trio.to_thread.run_sync(self._fingerprint)
-            if now != self._print and now == seen:
-                self.reload()
-            seen = now
+    async def look(self) -> FilesPrint:
+        """What tells whether the files have changed, as of now."""
+        return await trio.to_thread.run_sync(self._fingerprint)
 
     def _load(self) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -83,7 +77,7 @@ class BrowserTls:
             raise BadConfiguration(f"tls.certificate = {names}: {words}") from exc
         return context
 
-    def _fingerprint(self) -> _Print:
+    def _fingerprint(self) -> FilesPrint:
         prints = []
         for name in (self._config.certificate, self._config.private_key):
             try:
@@ -92,6 +86,24 @@ class BrowserTls:
             except OSError:
                 prints.append((0, 0, 0))
         return tuple(prints)
+
+
+async def watch(current: Callable[[], BrowserTls]) -> None:
+    """Reload whenever the files have changed, until cancelled.
+
+    A pair is taken once it has been the same for one look: whoever writes it writes two files.
+
+    Args:
+        current: the certificate in use; another one, of other files, may take its place.
+    """
+    seen = current().files
+    while True:
+        await trio.sleep(WATCH_S)
+        tls = current()
+        now = await tls.look()
+        if now != tls.files and now == seen:
+            await tls.reload()
+        seen = now
 
 
 def _no_password() -> str:

@@ -95,12 +95,12 @@ def _command(function: Callable[P, R]) -> Callable[P, R]:
 @config_option
 @_command
 def serve(config_path: Path) -> None:
-    """Run the proxy. SIGTERM drains it, SIGINT or a second SIGTERM stops it."""
-    from .server import run_daemon
+    """Run the proxy. SIGTERM drains it, SIGINT or a second SIGTERM stops it, SIGHUP reads its configuration anew."""
+    from .daemon import run_daemon
 
     config = load_config(config_path)
     configure_logging(config.log)
-    trio.run(run_daemon, config)
+    trio.run(run_daemon, config, config_path)
 
 
 @main.command()
@@ -108,20 +108,15 @@ def serve(config_path: Path) -> None:
 @_command
 def check_config(file: Path) -> None:
     """Check a configuration FILE and the files it names: keys, certificates, callers, machines."""
-    from .access.setup import open_callers, open_inventory
-    from .certificates import BrowserTls
+    from .parts import make_parts
     from .server import insecure_settings
-    from .upstream import HostTls
 
     config = load_config(file)
-    for path in config.token.key_files:
-        click.echo(f"{path}: token key {read_key_file(path).fingerprint}")
-    HostTls(config.upstream)
-    if config.server.listen_tls:
-        BrowserTls(config.tls)
-    if config.access.enabled:
-        click.echo(f"{config.access.callers_file}: callers: {len(open_callers(config.access.callers_file).value)}")
-        open_inventory(config.access)
+    parts = make_parts(config)
+    for path, key in zip(config.token.key_files, parts.gate.tokens.keys, strict=True):
+        click.echo(f"{path}: token key {key.fingerprint}")
+    if parts.callers is not None:
+        click.echo(f"{config.access.callers_file}: callers: {len(parts.callers)}")
     for warning in insecure_settings(config):
         click.echo(f"{file}: warning: {warning}")
     click.echo(f"{file}: ok")

@@ -14,11 +14,12 @@ import trio
 
 from .config import AdminConfig, Config, ServerConfig, SessionConfig
 from .config_values import TcpAddress
+from .daemon import obey_signals
 from .errors import BadConfiguration
 from .gate import Gate
 from .links import console_url, reachable_url
 from .models import ConsoleTarget, Secret
-from .server import Bound, Server, obey_signals
+from .server import Bound, Server
 from .testing import InteractiveVncServer, listening
 from .token import TokenKey, TokenReader, mint_token
 

@@ -33,6 +33,8 @@ class Gate:
         reconnect_window_s: for so long after its connection broke, the same address may have that console again; 0: not
             at all.
         now: the time of day, in seconds since the epoch.
+        used: the tokens that were used; shared with the gate that takes this one's place.
+        again: whose console broke; likewise.
     """
 
     tokens: TokenReader
@@ -40,8 +42,8 @@ class Gate:
     single_use: bool = True
     reconnect_window_s: float = 0.0
     now: Callable[[], float] = time.time
-    _used: UsedTokens = attrs.field(factory=UsedTokens, init=False)
-    _again: SecondChances = attrs.field(factory=SecondChances, init=False)
+    used: UsedTokens = attrs.field(factory=UsedTokens)
+    again: SecondChances = attrs.field(factory=SecondChances)
 
     def look(self, request: Request, client: str) -> ConsoleTarget:
         """Check a request without using up its token.
@@ -62,7 +64,7 @@ class Gate:
             raise ConsoleError(errors.SOURCE_IP_MISMATCH, f"the token is for {target.source_ip or 'no address'}")
         if target.extra_token is not None and not _same_extra(target.extra_token.reveal(), request):
             raise ConsoleError(errors.EXTRA_TOKEN_MISMATCH)
-        if not self.reusable(target) and self._used.seen(target.session_uuid) and not again(target):
+        if not self.reusable(target) and self.used.seen(target.session_uuid) and not again(target):
             raise ConsoleError(errors.TOKEN_USED)
         return target
 
@@ -79,24 +81,24 @@ class Gate:
         if self.reusable(target) or self.may_resume(target, client):
             return
         until = None if target.not_after is None else target.not_after + self.tokens.clock_skew_s
-        if not self._used.use(target.session_uuid, until=until, now=self.now()):
+        if not self.used.use(target.session_uuid, until=until, now=self.now()):
             raise ConsoleError(errors.TOKEN_USED)
 
     def opened(self, target: ConsoleTarget, session_id: str, client: str) -> None:
         """That session has the token's console."""
         if self.reconnect_window_s > 0 and not self.reusable(target):
-            self._again.opened(target.session_uuid, session_id, _one_spelling(client))
+            self.again.opened(target.session_uuid, session_id, _one_spelling(client))
 
     def ended(self, target: ConsoleTarget, session_id: str, *, broken: bool) -> None:
         """It is over; ``broken`` where nobody meant that."""
         until = self.now() + self.reconnect_window_s if broken else None
-        self._again.ended(target.session_uuid, session_id, until=until)
+        self.again.ended(target.session_uuid, session_id, until=until)
 
     def may_resume(self, target: ConsoleTarget, client: str) -> bool:
         """Whether its token is used, and this address may have its console again."""
         if self.reusable(target):
             return False
-        return self._again.has(target.session_uuid, _one_spelling(client), now=self.now())
+        return self.again.has(target.session_uuid, _one_spelling(client), now=self.now())
 
 
 def _one_spelling(client: str) -> str:

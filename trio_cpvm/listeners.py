@@ -1,4 +1,4 @@
-"""Sockets to listen on: opened as the configuration names them, TCP or unix, and given back.
+"""Sockets to listen on: opened as the configuration names them, TCP or unix, or inherited; and given back.
 
 Knows addresses and sockets, nothing of who answers there.
 """
@@ -6,11 +6,13 @@ Knows addresses and sockets, nothing of who answers there.
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import os
 import socket
 import stat
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import trio
 
@@ -20,22 +22,111 @@ from .models import format_address
 
 LISTEN_BACKLOG = 1024
 
+_WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 -- compared with, not bound to
+_FAMILIES = (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX)
+
+
+class InheritedSockets:
+    """Listening sockets that somebody else (systemd) has opened for this process, until they are taken.
+
+    Args:
+        sockets: as they were handed over.
+
+    Raises:
+        BadConfiguration: one is no listening stream socket.
+    """
+
+    def __init__(self, sockets: Iterable[socket.socket]) -> None:
+        self._sockets = list(sockets)
+        for sock in self._sockets:
+            if sock.family not in _FAMILIES or sock.type != socket.SOCK_STREAM or not _listens(sock):
+                raise BadConfiguration(f"the inherited socket {socket_name(sock)} is no listening stream socket")
+
+    async def take(self, address: ListenAddress) -> list[socket.socket]:
+        """Those that are for this address; nobody gets them again. They are non-blocking afterwards.
+
+        An empty host is for every wildcard address of its port; a name is for all of its addresses.
+
+        Raises:
+            OSError: a name cannot be resolved.
+        """
+        wanted = {address.path} if isinstance(address, UnixAddress) else await _names(address)
+        found = [sock for sock in self._sockets if _name(sock) in wanted]
+        for sock in found:
+            self._sockets.remove(sock)
+            sock.setblocking(False)
+        return found
+
+    def require_all_taken(self) -> None:
+        """Insist that each one was for some address.
+
+        Raises:
+            BadConfiguration: naming those that were not.
+        """
+        if self._sockets:
+            names = ", ".join(map(socket_name, self._sockets))
+            keys = "server.listen, server.listen_tls or admin.listen"
+            raise BadConfiguration(f"inherited sockets that none of {keys} names: {names}")
+
+
+#: What tells a listening socket: host and port, or a path.
+_Name: TypeAlias = tuple[str, int] | str
+
+
+def _name(sock: socket.socket) -> _Name:
+    name = sock.getsockname()
+    if sock.family == socket.AF_UNIX:
+        return os.fsdecode(name)
+    return _one_spelling(name[0]), name[1]
+
+
+async def _names(address: TcpAddress) -> set[_Name]:
+    if not address.host:
+        return {(wildcard, address.port) for wildcard in _WILDCARDS}
+    found = await trio.socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+    return {(_one_spelling(str(name[0])), address.port) for _, _, _, _, name in found}
+
+
+def _one_spelling(host: str) -> str:
+    """``[::]`` and ``0.0.0.0`` are not the same to listen on, nor are the scopes of a link-local address."""
+    address, _, scope = host.partition("%")
+    return f"{ipaddress.ip_address(address)}%{scope}" if scope else str(ipaddress.ip_address(address))
+
+
+def socket_name(sock: socket.socket) -> str:
+    """What an inherited socket is called in a fault."""
+    if sock.family not in _FAMILIES:
+        return f"of family {sock.family}"
+    name = _name(sock)
+    return f"unix:{name.replace(chr(0), '@')}" if isinstance(name, str) else format_address(*name)
+
+
+def _listens(sock: socket.socket) -> bool:
+    return bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+
 
 @contextlib.asynccontextmanager
-async def open_listeners(address: ListenAddress) -> AsyncIterator[list[trio.SocketListener]]:
-    """Listen within the block.
+async def open_listeners(
+    address: ListenAddress, inherited: InheritedSockets | None = None
+) -> AsyncIterator[list[trio.SocketListener]]:
+    """Listen within the block: on the inherited sockets of that address if there are any, or on new ones.
+
+    A unix socket's file is removed afterwards if it was made here.
 
     Raises:
         BadConfiguration: naming the address and why not.
     """
     try:
-        if isinstance(address, TcpAddress):
+        taken = await inherited.take(address) if inherited is not None else []
+        if taken:
+            listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(sock)) for sock in taken]
+        elif isinstance(address, TcpAddress):
             listeners = await trio.open_tcp_listeners(address.port, host=address.host or None, backlog=LISTEN_BACKLOG)
         else:
             listeners = [await _listen_unix(address.path)]
     except OSError as exc:
         raise BadConfiguration(f"cannot listen on {address}: {exc.strerror or exc}") from exc
-    ours = os.lstat(address.path) if isinstance(address, UnixAddress) else None
+    ours = os.lstat(address.path) if isinstance(address, UnixAddress) and not taken else None
     try:
         yield listeners
     finally:

@@ -75,6 +75,18 @@ class Metrics:
             buckets=HANDSHAKE_BUCKETS_S,
             registry=self._registry,
         )
+        self._reloads = Counter(
+            "trio_cpvm_config_reloads",
+            "Configurations read while running, by whether they were taken.",
+            ("result",),
+            registry=self._registry,
+        )
+        self._last_reload = Gauge(
+            "trio_cpvm_config_last_reload_successful",
+            "0 while the file holds a configuration that was refused, 1 otherwise.",
+            registry=self._registry,
+        )
+        self._last_reload.set(1)
         self._build = Gauge("trio_cpvm_build_info", "Always 1.", ("version",), registry=self._registry)
         self._build.labels(__version__).set(1)
         ProcessCollector(registry=self._registry)  # memory, open files, CPU seconds; read when asked
@@ -90,6 +102,8 @@ class Metrics:
                     self._refused.labels(kind, reason.slug)
         for status in _ACCESS_STATUS:
             self._access.labels(status)
+        for result in ("ok", "refused"):
+            self._reloads.labels(result)
 
     # -- events
 
@@ -120,6 +134,11 @@ class Metrics:
     def access_answered(self, status: int) -> None:
         """The access endpoint answered."""
         self._access.labels(str(status) if str(status) in _ACCESS_STATUS else "other").inc()
+
+    def reloaded(self, *, ok: bool) -> None:
+        """The configuration was read anew; whether it was taken."""
+        self._reloads.labels("ok" if ok else "refused").inc()
+        self._last_reload.set(int(ok))
 
     # -- what is asked for when somebody wants to know
 

@@ -6,33 +6,27 @@ Two nurseries, one in the other: listeners live in the inner one and can stop wh
 from __future__ import annotations
 
 import contextlib
-import resource
-import signal
-import ssl
+import math
 from functools import partial
 
 import attrs
 import trio
 
 from . import errors
-from .access.setup import make_access_site
 from .admin import AdminSite
-from .certificates import BrowserTls
-from .clients import Clients
+from .certificates import BrowserTls, watch
 from .config import Config
 from .config_values import ListenAddress, UnixAddress
 from .errors import BadConfiguration
 from .front import Front
 from .gate import Gate
-from .listeners import listener_urls, open_listeners
+from .listeners import InheritedSockets, listener_urls, open_listeners
 from .logger import get_logger
 from .metrics import Metrics
 from .models import is_loopback
+from .parts import Parts, make_parts
 from .registry import SessionRegistry
 from .site import Dial, PublicSite
-from .static import PageFiles
-from .token import TokenReader, read_key_file
-from .upstream import Dialler
 
 log = get_logger("trio_cpvm.server")
 
@@ -61,58 +55,104 @@ class Server:
         config: the configuration.
         gate: decides about tokens; by default one with the configured key files.
         dial: opens the way to a VNC server; by default in every way that the configuration allows.
+        inherited: sockets that somebody else has opened for it.
 
     Attributes:
+        parts: what it works with.
+        metrics: what it counts.
         registry: the running sessions.
         front: what the public listeners' connections go to.
         admin_front: likewise, the admin listener's.
         stopped: set once ``run`` is over.
 
     Raises:
-        BadConfiguration: a key or certificate file, or one of the access endpoint's, cannot be used, or the page is
-            not built.
+        BadConfiguration: as ``make_parts``.
     """
 
-    def __init__(self, config: Config, *, gate: Gate | None = None, dial: Dial | None = None) -> None:
-        self.config = config
-        for warning in insecure_settings(config):
-            log.warning("insecure configuration", detail=warning)
+    def __init__(
+        self,
+        config: Config,
+        *,
+        gate: Gate | None = None,
+        dial: Dial | None = None,
+        inherited: InheritedSockets | None = None,
+    ) -> None:
+        self._warn(config)
         self.registry = SessionRegistry(config.session)
-        metrics = Metrics()
+        self.metrics = Metrics()
         self._drain_asked = trio.Event()
         self._stop_asked = trio.Event()
+        self._drains_at = math.inf
         self.stopped = trio.Event()
-        dialler = Dialler(config)
-        gate = gate or make_gate(config)
-        pages = PageFiles(
-            frame_ancestors=config.server.allowed_origins,
-            tls_only=bool(config.server.listen_tls) and not config.server.listen,
-        )
-        public = PublicSite(
-            config=config,
-            gate=gate,
-            registry=self.registry,
-            pages=pages,
-            dial=dial or dialler.dial,
-            start_tls=dialler.start_tls,
-            access=make_access_site(config, gate.tokens, pages) if config.access.enabled else None,
-            metrics=metrics,
-        )
-        self._certificate = BrowserTls(config.tls) if config.server.listen_tls else None
+        self._inherited = inherited or InheritedSockets(())
+        self.parts = make_parts(config, gate=gate, dial=dial)
         self.front = Front(
-            site=public,
+            site=self._public_site(),
             head_timeout_s=config.server.head_timeout_s,
             max_connections=config.server.max_connections,
-            tls=self._context,
-            clients=Clients(trusted_proxies=config.server.trusted_proxies, proxy_protocol=config.server.proxy_protocol),
-            on_refused=partial(metrics.refused, "request"),
+            tls=lambda: self._certificate.context,
+            clients=self.parts.clients,
+            on_refused=partial(self.metrics.refused, "request"),
         )
         self.admin_front = Front(
-            site=AdminSite(registry=self.registry, start_drain=self.drain, metrics=metrics),
+            site=AdminSite(registry=self.registry, start_drain=self.drain, metrics=self.metrics),
             head_timeout_s=config.server.head_timeout_s,
             max_connections=ADMIN_MAX_CONNECTIONS,
         )
-        self._show_in(metrics)
+        self._show_in(self.metrics)
+
+    @property
+    def config(self) -> Config:
+        """The configuration in use."""
+        return self.parts.config
+
+    @property
+    def draining(self) -> bool:
+        """Whether the end has begun."""
+        return self._drain_asked.is_set()
+
+    async def wait_draining(self) -> float:
+        """Wait until the end begins; seconds that are left until the last session is ended, if nobody stops it."""
+        await self._drain_asked.wait()
+        return max(0.0, self._drains_at - trio.current_time())
+
+    def take(self, parts: Parts) -> None:
+        """Work with other parts from this moment on: all of them, without an await in between.
+
+        Sessions that run keep the limits and hosts' TLS they began with; only what the registry counts is new to them.
+        """
+        config = parts.config
+        self._warn(config)
+        self.parts = parts
+        parts.access_memory.failures.set_limits(config.access.max_failures, config.access.failure_window_s)
+        self.registry.configure(config.session)
+        self.front.site = self._public_site()
+        self.front.head_timeout_s = self.admin_front.head_timeout_s = config.server.head_timeout_s
+        self.front.max_connections = config.server.max_connections
+        self.front.clients = parts.clients
+
+    def _public_site(self) -> PublicSite:
+        return PublicSite(
+            config=self.parts.config,
+            gate=self.parts.gate,
+            registry=self.registry,
+            pages=self.parts.pages,
+            dial=self.parts.dial,
+            start_tls=self.parts.start_tls,
+            access=self.parts.access,
+            metrics=self.metrics,
+        )
+
+    @property
+    def _certificate(self) -> BrowserTls:
+        if self.parts.certificate is None:
+            raise BadConfiguration("server.listen_tls needs tls.certificate and tls.private_key")
+        return self.parts.certificate
+
+    @staticmethod
+    def _warn(config: Config) -> None:
+        for warning in insecure_settings(config):
+            log.warning("insecure configuration", detail=warning)
 
     def _show_in(self, metrics: Metrics) -> None:
         fronts = {"public": self.front, "admin": self.admin_front}
@@ -125,7 +165,10 @@ class Server:
 
     def drain(self) -> None:
         """Take no new sessions, let the running ones finish within ``drain_timeout_s``, then stop."""
-        self.registry.draining = True
+        if self.draining:
+            return
+        self._drains_at = trio.current_time() + self.config.server.drain_timeout_s
+        self.registry.start_drain(self._drains_at)
         self._drain_asked.set()
 
     def stop(self) -> None:
@@ -133,32 +176,26 @@ class Server:
         self.drain()
         self._stop_asked.set()
 
-    def reload(self) -> None:
-        """Take up what has changed on disk and can be taken up while sessions run."""
-        if self._certificate is not None:
-            self._certificate.reload()
-        else:
-            log.info("nothing to reload")
-
-    def _context(self) -> ssl.SSLContext:
-        if self._certificate is None:
-            raise BadConfiguration("server.listen_tls needs tls.certificate and tls.private_key")
-        return self._certificate.context
-
     async def run(self, *, task_status: trio.TaskStatus[Bound] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until drained or stopped. Reports ``Bound`` once every listener is up.
 
         The admin listener answers until the end, so that an operator can watch a drain.
 
         Raises:
-            BadConfiguration: an address cannot be listened on.
+            BadConfiguration: an address cannot be listened on, or an inherited socket is for none of them.
         """
         async with contextlib.AsyncExitStack() as stack:
-            plain = [li for a in self.config.server.listen for li in await stack.enter_async_context(open_listeners(a))]
-            tls = [
-                li for a in self.config.server.listen_tls for li in await stack.enter_async_context(open_listeners(a))
-            ]
-            admin = await stack.enter_async_context(open_listeners(self.config.admin.listen))
+
+            async def open_all(*addresses: ListenAddress) -> list[trio.SocketListener]:
+                opened = []
+                for address in addresses:
+                    opened += await stack.enter_async_context(open_listeners(address, self._inherited))
+                return opened
+
+            plain = await open_all(*self.config.server.listen)
+            tls = await open_all(*self.config.server.listen_tls)
+            admin = await open_all(self.config.admin.listen)
+            self._inherited.require_all_taken()
             async with trio.open_nursery() as connections:
                 accept_admin = partial(
                     trio.serve_listeners, self.admin_front.handle, admin, handler_nursery=connections
@@ -169,8 +206,8 @@ class Server:
                         if listeners:
                             accept = partial(trio.serve_listeners, handler, listeners, handler_nursery=connections)
                             accepting.start_soon(accept)
-                    if self._certificate is not None:
-                        accepting.start_soon(self._certificate.watch)
+                    if tls:
+                        accepting.start_soon(watch, lambda: self._certificate)
                     bound = Bound((*listener_urls(plain), *listener_urls(tls, "https")), listener_urls(admin))
                     for url in bound.public:
                         log.info("listening", url=url)
@@ -187,10 +224,10 @@ class Server:
         self.stopped.set()
 
     async def _finish_sessions(self) -> None:
-        timeout_s = self.config.server.drain_timeout_s
         if len(self.registry):
-            log.info("draining", sessions=len(self.registry), timeout_s=timeout_s)
-        with trio.move_on_after(timeout_s):
+            left_s = max(0.0, self._drains_at - trio.current_time())
+            log.info("draining", sessions=len(self.registry), timeout_s=round(left_s, 1))
+        with trio.move_on_at(self._drains_at):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._cancel_on_stop, nursery.cancel_scope)
                 await self.registry.wait_empty()
@@ -204,40 +241,6 @@ class Server:
     async def _cancel_on_stop(self, scope: trio.CancelScope) -> None:
         await self._stop_asked.wait()
         scope.cancel()
-
-
-async def run_daemon(config: Config) -> None:
-    """Serve until a signal: SIGTERM drains, SIGINT or a second SIGTERM stops; SIGHUP reloads the certificate."""
-    _raise_file_limit()
-    server = Server(config)
-    async with trio.open_nursery() as nursery:
-        await nursery.start(obey_signals, server)
-        await server.run()
-        nursery.cancel_scope.cancel()
-
-
-def _raise_file_limit() -> None:
-    """A console takes two file descriptors; the usual soft limit of 1,024 is for programs that use ``select``."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-async def obey_signals(server: Server, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-    """Turn signals into ``drain`` and ``stop`` until cancelled."""
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
-        task_status.started()
-        async for number in signals:
-            name = signal.Signals(number).name
-            if number == signal.SIGHUP:
-                log.info("reload asked for", signal=name)
-                server.reload()
-            elif number == signal.SIGINT or server.registry.draining:
-                log.info("stopping", signal=name)
-                server.stop()
-            else:
-                log.info("drain asked for", signal=name)
-                server.drain()
 
 
 def insecure_settings(config: Config) -> list[str]:
@@ -266,24 +269,3 @@ def insecure_settings(config: Config) -> list[str]:
 
 def _stays_on_this_machine(address: ListenAddress) -> bool:
     return isinstance(address, UnixAddress) or is_loopback(address.host)
-
-
-def make_gate(config: Config) -> Gate:
-    """A gate as the configuration says.
-
-    Raises:
-        BadConfiguration: a key file cannot be used.
-    """
-    keys = tuple(read_key_file(path) for path in config.token.key_files)
-    tokens = TokenReader(
-        keys=keys,
-        accept_legacy_cbc=config.token.accept_legacy_cbc,
-        require_expiry=config.token.require_expiry,
-        clock_skew_s=config.token.clock_skew_s,
-    )
-    return Gate(
-        tokens=tokens,
-        check_source_ip=config.session.check_source_ip,
-        single_use=config.token.single_use,
-        reconnect_window_s=config.session.reconnect_window_s,
-    )

@@ -50,7 +50,7 @@ class Session:
         opened_after_s: seconds from the start until the console was open, once it is.
         outcome: how it ended, once it has.
         looks_on: somebody else has the machine's keyboard and pointer at this moment.
-        drains_at: when the daemon, which is about to stop, ends it (trio's clock); ``None`` if it is not. Only told here.
+        drains_at: when the daemon's drain will end it (trio's clock), for the page; ``None`` while there is no drain.
     """
 
     target: ConsoleTarget

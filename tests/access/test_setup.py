@@ -6,14 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers import KEY, built_pages
+from tests.helpers import KEY
 from trio_cpvm.access.file_inventory import FileInventory
 from trio_cpvm.access.libvirt_inventory import LibvirtInventory
-from trio_cpvm.access.setup import make_access_site, open_callers, open_inventory
+from trio_cpvm.access.setup import open_callers, open_inventory
 from trio_cpvm.access.site import AccessSite
 from trio_cpvm.config import AccessConfig, Config, load_config
 from trio_cpvm.errors import BadConfiguration
-from trio_cpvm.token import TokenReader
+from trio_cpvm.parts import make_parts
+from trio_cpvm.token import write_key_file
 
 
 @pytest.fixture
@@ -21,12 +22,15 @@ def config(tmp_path: Path) -> Config:
     """With both files beside it, as the defaults say."""
     for name in ("callers.toml", "machines.toml"):
         (tmp_path / name).touch(mode=0o600)
+    write_key_file(tmp_path / "token-key.json", KEY)
     (tmp_path / "c.toml").write_text("[access]\nenabled = true")
     return load_config(tmp_path / "c.toml")
 
 
 def make(config: Config) -> AccessSite:
-    return make_access_site(config, TokenReader(keys=(KEY,)), built_pages())
+    site = make_parts(config).access
+    assert site is not None
+    return site
 
 
 def test_the_defaults_are_two_files_beside_the_configuration(config: Config) -> None:

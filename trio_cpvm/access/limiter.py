@@ -28,6 +28,14 @@ class FailureLimiter:
     def __len__(self) -> int:
         return len(self._failures)
 
+    def set_limits(self, max_failures: int, window_s: float) -> None:
+        """Count by other limits from now on; what is known of failures stays."""
+        if (max_failures, window_s) == (self._max, self._window_s):
+            return
+        self._max, self._window_s = max_failures, window_s
+        kept = self._failures.items() if max_failures else ()
+        self._failures = OrderedDict((key, deque(times, maxlen=max_failures)) for key, times in kept)
+
     def wait_s(self, key: str, *, now: float) -> int:
         """Whole seconds until ``key`` may try again; 0: now."""
         times = self._failures.get(key)

@@ -60,6 +60,19 @@ class _Attempt:
     wait_s: int = 0
 
 
+@attrs.frozen
+class AccessMemory:
+    """What is remembered of callers; it outlives the site that takes another one's place.
+
+    Attributes:
+        failures: who has failed how often.
+        signatures: which have been used.
+    """
+
+    failures: FailureLimiter
+    signatures: UsedSignatures = attrs.field(factory=UsedSignatures)
+
+
 class AccessSite:
     """Answers callers.
 
@@ -69,6 +82,7 @@ class AccessSite:
         callers: gives the callers as of now.
         inventory: where the machines are.
         pages: the pages' files.
+        memory: of an earlier site; by default a new one with the configured limits.
         now: the time of day, in seconds since the epoch.
         clock: seconds that never go back, for how long somebody has to wait.
 
@@ -84,6 +98,7 @@ class AccessSite:
         callers: Callable[[], Awaitable[Callers]],
         inventory: Inventory,
         pages: PageFiles,
+        memory: AccessMemory | None = None,
         now: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -95,8 +110,9 @@ class AccessSite:
         self._index = IndexPage(pages)
         self._now = now
         self._clock = clock
-        self._used_signatures = UsedSignatures()
-        self._failures = FailureLimiter(config.access.max_failures, config.access.failure_window_s)
+        limits = config.access
+        memory = memory or AccessMemory(FailureLimiter(limits.max_failures, limits.failure_window_s))
+        self._used_signatures, self._failures = memory.signatures, memory.failures
 
     async def answer(self, request: Request, client: str, *, draining: bool = False) -> Response:
         """Answer a request for one of ``PATHS``. Never raises ``ConsoleError``: refusals are answers already.

@@ -1,0 +1,141 @@
+"""The configuration read anew while the daemon runs: all of it is taken, or nothing.
+
+Knows which keys cannot change while sockets are open, and says so; what is made of the rest ``parts`` knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import attrs
+import trio
+
+from .config import Config, LogConfig, load_config
+from .config_reader import show
+from .errors import BadConfiguration
+from .logger import get_logger
+from .parts import Parts, make_parts
+from .server import Server
+from .systemd import ServiceManager
+
+log = get_logger("trio_cpvm.reload")
+
+#: What is fixed once the daemon runs.
+FIXED_KEYS = ("server.listen", "server.listen_tls", "server.workers", "admin.listen")
+#: What may hold a password or ticket; only its name is told.
+UNTOLD_KEYS = frozenset({"access.inventory", "access.legacy_console_url"})
+
+
+class Reloader:
+    """Reads a daemon's configuration anew.
+
+    Args:
+        server: the daemon.
+        path: its configuration file.
+        configure_logging: makes the log look as configured.
+        status: a line about the daemon for the service manager.
+        manager: who is told of reloads.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        path: Path,
+        *,
+        configure_logging: Callable[[LogConfig], None],
+        status: Callable[[], str] = str,
+        manager: ServiceManager | None = None,
+    ) -> None:
+        self._server = server
+        self._path = path
+        self._configure_logging = configure_logging
+        self._status = status
+        self._manager = manager or ServiceManager()
+        self._one_at_a_time = trio.Lock()
+
+    async def reload(self) -> None:
+        """Take the file as it is now, if all that it names can be used; otherwise the old configuration stays, whole.
+
+        Files are read in a thread: the sessions go on. Raises nothing but ``Cancelled``.
+        """
+        if self._one_at_a_time.statistics().tasks_waiting:
+            return  # that one has not begun to read
+        async with self._one_at_a_time:
+            await self._manager.reloading()
+            try:
+                parts, ignored = await trio.to_thread.run_sync(self._prepare, abandon_on_cancel=True)
+            except BadConfiguration as exc:
+                for fault in str(exc).splitlines():
+                    log.error("configuration refused", detail=fault, kept="the old one")
+                self._server.metrics.reloaded(ok=False)
+            except Exception:
+                log.exception("internal error")
+                self._server.metrics.reloaded(ok=False)
+            else:
+                self._take(parts, ignored)
+            if not self._server.draining:
+                await self._manager.ready(self._status())
+
+    def _prepare(self) -> tuple[Parts, list[str]]:
+        old = self._server.parts
+        config, ignored = keep_fixed(old.config, load_config(self._path))
+        return make_parts(config, before=old), ignored
+
+    def _take(self, parts: Parts, ignored: list[str]) -> None:
+        old = self._server.parts
+        self._server.take(parts)
+        if parts.config.log != old.config.log:
+            self._configure_logging(parts.config.log)
+        self._server.metrics.reloaded(ok=True)
+        for key in ignored:
+            log.warning("needs a restart", key=key, kept=_value(old.config, key))
+        log.info("configuration reloaded", file=str(self._path), changed=list(changes(old, parts)))
+
+
+def keep_fixed(old: Config, new: Config) -> tuple[Config, list[str]]:
+    """The new configuration, but with the old one's fixed keys; and which of them it would have had otherwise.
+
+    While somebody listens with TLS there has to be a certificate, so a file that no longer has one keeps the old one's.
+    """
+    ignored = [key for key in FIXED_KEYS if _get(old, key) != _get(new, key)]
+    kept = new
+    for key in FIXED_KEYS:
+        table, name = key.split(".")
+        kept = attrs.evolve(kept, **{table: attrs.evolve(getattr(kept, table), **{name: _get(old, key)})})
+    if old.server.listen_tls and not (new.tls.certificate and new.tls.private_key):
+        kept = attrs.evolve(kept, tls=old.tls)
+        ignored.append("tls")
+    return kept, ignored
+
+
+def changes(old: Parts, new: Parts) -> Iterator[str]:
+    """What is different, key by key, with the new values; files whose content has changed as well."""
+    for table in attrs.fields(Config):
+        for key in attrs.fields(type(getattr(new.config, table.name))):
+            path = f"{table.name}.{key.name}"
+            if _get(old.config, path) != _get(new.config, path):
+                yield path if path in UNTOLD_KEYS else f"{path} = {_value(new.config, path)}"
+    if old.config.token.key_files == new.config.token.key_files and old.gate.tokens.keys != new.gate.tokens.keys:
+        yield "token.key_files: other keys"
+    if old.config.tls == new.config.tls and _certificate_files(old) != _certificate_files(new):
+        yield "tls.certificate: another certificate"
+
+
+def _certificate_files(parts: Parts) -> object:
+    return parts.certificate.files if parts.certificate is not None else None
+
+
+def _get(config: Config, path: str) -> object:
+    table, name = path.split(".")
+    return getattr(getattr(config, table), name)
+
+
+def _value(config: Config, path: str) -> str:
+    """A value as it stands in the file, more or less."""
+    if "." not in path:
+        return "the old one"
+    value = _get(config, path)
+    if isinstance(value, tuple):
+        return show([str(item) for item in value])
+    return show(value if isinstance(value, bool | int | float) else str(value))
