@@ -93,7 +93,8 @@ class ServiceManager:
         address = "\0" + self.address[1:] if self.address.startswith("@") else self.address
         try:
             with trio.fail_after(SEND_S), trio.socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
-                await sock.sendto("\n".join(lines).encode(), address)
+                await sock.connect(address)  # else a full queue would not be waited for, but asked again and again
+                await sock.send("\n".join(lines).encode())
         except (OSError, trio.TooSlowError) as exc:
             log.warning("systemd cannot be told", message=lines[0], detail=str(exc) or "it does not listen")
 
