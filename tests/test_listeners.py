@@ -33,11 +33,10 @@ def listening() -> Iterator[Listening]:
     with ExitStack() as stack:
 
         def listen(host: str) -> socket.socket:
-            family = (
-                socket.AF_UNIX if host.startswith(("/", "\0")) else socket.AF_INET6 if ":" in host else socket.AF_INET
-            )
+            named = host.startswith(("/", "\0"))
+            family = socket.AF_UNIX if named else socket.AF_INET6 if ":" in host else socket.AF_INET
             sock = stack.enter_context(socket.socket(family))
-            sock.bind(host if family == socket.AF_UNIX else (host, 0))
+            sock.bind(host if named else (host, 0))
             sock.listen()
             return sock
 

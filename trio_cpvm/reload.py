@@ -12,7 +12,6 @@ import attrs
 import trio
 
 from .config import Config, LogConfig, load_config
-from .config_reader import show
 from .errors import BadConfiguration
 from .logger import get_logger
 from .parts import Parts, make_parts
@@ -25,6 +24,8 @@ log = get_logger("trio_cpvm.reload")
 FIXED_KEYS = ("server.listen", "server.listen_tls", "server.workers", "admin.listen")
 #: What may hold a password or ticket; only its name is told.
 UNTOLD_KEYS = frozenset({"access.inventory", "access.legacy_console_url"})
+#: How much of a value is told.
+MAX_VALUE_CHARS = 500
 
 
 class Reloader:
@@ -137,5 +138,6 @@ def _value(config: Config, path: str) -> str:
         return "the old one"
     value = _get(config, path)
     if isinstance(value, tuple):
-        return show([str(item) for item in value])
-    return show(value if isinstance(value, bool | int | float) else str(value))
+        value = [str(item) for item in value]
+    text = repr(value if isinstance(value, bool | int | float | list) else str(value))
+    return text if len(text) <= MAX_VALUE_CHARS else text[: MAX_VALUE_CHARS - 3] + "..."
