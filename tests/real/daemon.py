@@ -6,6 +6,7 @@ import http.client
 import importlib.util
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -73,14 +74,14 @@ def run_command(*arguments: str, secret: str = "") -> subprocess.CompletedProces
         capture_output=True,
         text=True,
         timeout=PATIENCE_S,
-        env=_environment(),
+        env=environment(),
         check=False,
     )
     assert done.returncode == 0, f"trio-cpvm {' '.join(arguments)}: {done.returncode}\n{done.stdout}{done.stderr}"
     return done
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """This process's own, in which the same package is found whatever the working directory is."""
     spec = importlib.util.find_spec("trio_cpvm")
     assert spec is not None
@@ -139,22 +140,25 @@ class Daemon:
         folder: where its files go.
         key: its token key file.
         settings: what differs from the tests' own configuration.
+        variables: of its environment, its own.
     """
 
-    def __init__(self, folder: Path, key: Path, settings: Tables) -> None:
+    def __init__(
+        self, folder: Path, key: Path, settings: Tables, *, variables: Mapping[str, str] | None = None
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         #: What must not be in the log.
         self._secrets: set[str] = set()
         self._keep_key_secret(key)
         self._tables = merged(merged(_DEFAULTS, {"token": {"key_files": [str(key)]}}), settings)
-        config = folder / "trio-cpvm.toml"
-        config.write_text(as_toml(self._tables), "utf-8")
+        self.config = folder / "trio-cpvm.toml"
+        self.config.write_text(as_toml(self._tables), "utf-8")
         self.process = Process(
             "trio-cpvm",
-            [sys.executable, "-m", "trio_cpvm", "serve", "--config", str(config)],
+            [sys.executable, "-m", "trio_cpvm", "serve", "--config", str(self.config)],
             folder,
-            env=_environment(),
+            env={**environment(), **(variables or {})},
         )
         try:
             public, admin = self.process.wait_for(self._listeners, "the daemon listens")
@@ -173,6 +177,17 @@ class Daemon:
         found = {record.get("event"): str(record.get("url")) for record in self.log()}
         public, admin = found.get("listening"), found.get("listening for operators")
         return (public, admin) if public and admin else None
+
+    def reconfigure(self, settings: Tables) -> None:
+        """Write another configuration, and tell the daemon; what differs from the one it was started with."""
+        self.write_config(as_toml(merged(self._tables, settings)))
+        changes: Tables = {"server": {"public_url": self.url}, "token": settings.get("token", {})}
+        self._mint_config.write_text(as_toml(merged(self._tables, changes)), "utf-8")
+
+    def write_config(self, text: str) -> None:
+        """Likewise, word for word; it may be nonsense."""
+        self.config.write_text(text, "utf-8")
+        self.process.send(signal.SIGHUP)
 
     # -- tokens
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import ssl
 import struct
 from collections.abc import Iterator
@@ -143,6 +144,15 @@ class RfbClient:
     def _read_for_ever(self) -> NoReturn:
         while True:
             self._websocket.recv(PATIENCE_S)
+
+    def ask(self, number: int) -> dict[str, object]:
+        """The page's question how things stand, and the answer; pictures that come first are left out."""
+        self._websocket.send(json.dumps({"ping": number}))
+        while isinstance(message := self._websocket.recv(PATIENCE_S), bytes):
+            pass
+        answer: dict[str, object] = json.loads(message)
+        assert answer["pong"] == number
+        return answer
 
     def wait_in_silence(self, seconds: float) -> None:
         """Say nothing for that long, and see to it that the server says nothing and stays."""

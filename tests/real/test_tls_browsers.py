@@ -100,20 +100,20 @@ def test_certificate_exchanged_under_running_sessions(
         second = pem(new)
         replace(pair, new)
         daemon.process.send(signal.SIGHUP)
-        daemon.wait_for_event("certificate loaded")
+        assert daemon.wait_for_event("configuration reloaded")["changed"] == ["tls.certificate: another certificate"]
         assert shown_certificate(daemon, authority) == second != first
 
         broken = authority.issue(tmp_path / "broken", "server", "127.0.0.1")
         broken.key.write_bytes(authority.issue(tmp_path / "foreign", "server", "127.0.0.1").key.read_bytes())
         replace(pair, broken)
         daemon.process.send(signal.SIGHUP)
-        refused = daemon.wait_for_event("certificate refused")
+        refused = daemon.wait_for_event("configuration refused")
         assert "key values mismatch" in str(refused["detail"]).replace("_", " ").lower()
         assert shown_certificate(daemon, authority) == second
 
         pair.certificate.unlink()
         daemon.process.send(signal.SIGHUP)
-        refused = daemon.wait_for_event("certificate refused", 2)
+        refused = daemon.wait_for_event("configuration refused", 2)
         assert "No such file" in str(refused["detail"])
         assert shown_certificate(daemon, authority) == second
 
