@@ -65,6 +65,7 @@ gcc                gcc
 pkg-config         pkg-config
 nginx              nginx-light
 haproxy            haproxy
+systemd-analyze    systemd
 '
 
 # The Linux guest's parts: a file in a Debian package, and what the tests call it.

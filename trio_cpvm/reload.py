@@ -11,7 +11,7 @@ from pathlib import Path
 import attrs
 import trio
 
-from .config import Config, LogConfig, load_config
+from .config import AdminConfig, Config, LogConfig, load_config
 from .errors import BadConfiguration
 from .logger import get_logger
 from .parts import Parts, make_parts
@@ -20,8 +20,13 @@ from .systemd import ServiceManager
 
 log = get_logger("trio_cpvm.reload")
 
-#: What is fixed once the daemon runs.
-FIXED_KEYS = ("server.listen", "server.listen_tls", "server.workers", "admin.listen")
+#: What is fixed once the daemon runs; the admin listener is set up once, with all that it has.
+FIXED_KEYS = (
+    "server.listen",
+    "server.listen_tls",
+    "server.workers",
+    *(f"admin.{key.name}" for key in attrs.fields(AdminConfig)),
+)
 #: What may hold a password or ticket; only its name is told.
 UNTOLD_KEYS = frozenset({"access.inventory", "access.legacy_console_url"})
 #: How much of a value is told.

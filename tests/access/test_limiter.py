@@ -47,6 +47,23 @@ def test_what_is_over_is_forgotten() -> None:
     assert len(limiter) == 1
 
 
+def test_other_limits_count_what_is_known() -> None:
+    limiter = FailureLimiter(3, 60)
+    for moment in (0, 10, 20):
+        limiter.failed("a", now=moment)
+    assert limiter.wait_s("a", now=20) == 40
+    limiter.set_limits(5, 60)
+    assert limiter.wait_s("a", now=20) == 0
+    limiter.failed("a", now=30)
+    limiter.failed("a", now=31)
+    assert limiter.wait_s("a", now=31) == 29
+    limiter.set_limits(2, 20)
+    assert limiter.wait_s("a", now=31) == 19
+    limiter.set_limits(0, 20)
+    assert limiter.wait_s("a", now=31) == 0
+    assert len(limiter) == 0
+
+
 @pytest.mark.parametrize(
     ("client", "key"),
     [
