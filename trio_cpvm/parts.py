@@ -124,6 +124,12 @@ def make_parts(
     )
 
 
+def discard(old: Parts, new: Parts) -> None:
+    """Give back what the old parts have and the new ones do not. Blocks; not for trio's thread."""
+    if isinstance(old.inventory, LibvirtInventory) and old.inventory is not new.inventory:
+        old.inventory.close()
+
+
 def make_gate(config: Config, *, before: Gate | None = None) -> Gate:
     """A gate as the configuration says, which remembers what the one before it does.
 

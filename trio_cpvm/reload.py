@@ -14,7 +14,7 @@ import trio
 from .config import AdminConfig, Config, LogConfig, load_config
 from .errors import BadConfiguration
 from .logger import get_logger
-from .parts import Parts, make_parts
+from .parts import Parts, discard, make_parts
 from .server import Server
 from .systemd import ServiceManager
 
@@ -79,7 +79,9 @@ class Reloader:
                 log.exception("internal error")
                 self._server.metrics.reloaded(ok=False)
             else:
+                old = self._server.parts
                 self._take(parts, ignored)
+                await trio.to_thread.run_sync(discard, old, parts, abandon_on_cancel=True)
             if not self._server.draining:
                 await self._manager.ready(self._status())
 

@@ -88,6 +88,7 @@ class LibvirtInventory:
         self._deadline_s = deadline_s
         self._libvirt = libvirt or _import_libvirt()
         self._idle: deque[_Connection] = deque()
+        self._keeps = MAX_KEPT
         self._limiter = trio.CapacityLimiter(MAX_CALLS)
 
     async def machines(self) -> Sequence[Machine]:
@@ -110,6 +111,13 @@ class LibvirtInventory:
             raise ConsoleError(INVENTORY_FAILED, detail) from None
 
     # -- within other threads
+
+    def close(self) -> None:
+        """Close the kept connections, and those under way as soon as they are free. Blocks; not for trio's thread."""
+        self._keeps = 0
+        while (connection := self._take()) is not None:
+            with contextlib.suppress(self._error()):
+                connection.close()
 
     def _answer(self, question: Callable[[_Connection], T]) -> T:
         """What is raised has no traceback from within libvirt: trio's thread would have to free the objects in it."""
@@ -140,7 +148,7 @@ class LibvirtInventory:
                     raise
                 log.info("libvirt connection lost")
             finally:
-                if works and len(self._idle) < MAX_KEPT:
+                if works and len(self._idle) < self._keeps:
                     self._idle.append(connection)
                 else:
                     with contextlib.suppress(self._error()):
