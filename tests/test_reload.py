@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import signal
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -79,7 +80,9 @@ class Files:
 
     def write(self, key: str = "key.json", **parts: str) -> None:
         blank = dict.fromkeys(("server", "session", "upstream", "log", "more"), "")
-        self.path.write_text(BASE.format(key=key, **{**blank, **parts}))
+        beside = self.path.with_suffix(".new")
+        beside.write_text(BASE.format(key=key, **{**blank, **parts}))
+        beside.replace(self.path)
 
 
 @attrs.define
@@ -388,12 +391,13 @@ async def test_reloads_come_one_after_the_other_and_the_last_word_counts(
 ) -> None:
     going: list[int] = []
     most = 0
+    may_go_on = threading.Event()
 
     def slowly(*args: object, **kwargs: object) -> object:
         nonlocal most
         going.append(1)
         most = max(most, len(going))
-        time.sleep(0.05)
+        assert may_go_on.wait(10)
         going.pop()
         return make_parts(*args, **kwargs)  # type: ignore[arg-type]
 
@@ -404,6 +408,7 @@ async def test_reloads_come_one_after_the_other_and_the_last_word_counts(
                 files.write(session=f"max_sessions = {count}")
                 nursery.start_soon(daemon.reloader.reload)
                 await trio.testing.wait_all_tasks_blocked()
+            may_go_on.set()
         assert most == 1
         assert daemon.server.config.session.max_sessions == 14
         assert 'result="ok"} 2.0' in daemon.server.metrics.exposition().decode(), "who waits reads for all that wait"
