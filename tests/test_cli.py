@@ -233,6 +233,13 @@ def test_mint_says_what_the_user_may_not(config: Path) -> None:
     assert (bound.view_only, bound.clipboard, bound.clipboard_max_bytes) == (True, Clipboard.FROM_GUEST, 4096)
 
 
+def test_mint_says_who_it_is_for(config: Path) -> None:
+    assert minted(config).user == ""
+    assert minted(config, "--user", "alice@example.com").user == "alice@example.com"
+    assert minted(config, "--user", "a\x1b[2J\nb").user == "a [2J b"
+    assert minted(config, "--user", "x" * 99).user == "x" * 63 + "…"
+
+
 def test_mint_needs_no_host_where_an_address_says_where_to_go(config: Path) -> None:
     for option in ("--tunnel-url", "--websocket-url"):
         assert run("mint", "--config", config, option, "wss://x/y").exit_code == 0
@@ -340,7 +347,16 @@ def test_decode_of_bytes_that_are_no_text_is_a_fault(config: Path) -> None:
 
 # -- sessions ----------------------------------------------------------------------------------------------------------
 
-ROW = {"id": "ab12", "phase": "relay", "client": "192.0.2.9", "vm": "vm-1", "name": "Web", "host": "h:1", "age_s": 1.5}
+ROW = {
+    "id": "ab12",
+    "phase": "relay",
+    "user": "alice",
+    "client": "192.0.2.9",
+    "vm": "vm-1",
+    "name": "Web",
+    "host": "h:1",
+    "age_s": 1.5,
+}
 
 
 def listed(monkeypatch: pytest.MonkeyPatch, *sessions: Mapping[str, object]) -> str:
@@ -351,11 +367,11 @@ def listed(monkeypatch: pytest.MonkeyPatch, *sessions: Mapping[str, object]) -> 
 
 
 def test_sessions_are_listed_in_columns(monkeypatch: pytest.MonkeyPatch) -> None:
-    names = "id phase client vm name host security age_s bytes_up bytes_down"
+    names = "id phase user client vm name host security age_s bytes_up bytes_down"
     assert " ".join(listed(monkeypatch).split()) == names
     long = {**ROW, "id": "cd34", "name": "a longer name"}
     head, first, second = listed(monkeypatch, ROW, long).splitlines()
-    assert first.split() == ["ab12", "relay", "192.0.2.9", "vm-1", "Web", "h:1", "1.5"]
+    assert first.split() == ["ab12", "relay", "alice", "192.0.2.9", "vm-1", "Web", "h:1", "1.5"]
     assert {line.index("h") for line in (head[30:], first[30:], second[30:])} == {head.index("host") - 30}
 
 

@@ -64,6 +64,13 @@ def test_the_public_text_holds_the_servers_words_and_not_the_logs() -> None:
     assert str(error) == "upstream-auth-failed: for the log"
 
 
+def test_the_public_text_names_the_user_whose_doing_it_was() -> None:
+    error = ConsoleError(errors.REPLACED, "by session 12 from 192.0.2.1", by="alice")
+    assert error.public_text == f"{errors.REPLACED.text} By: alice"
+    whole = f"{errors.REPLACED.slug}: {ConsoleError(errors.REPLACED, by='x' * 64).public_text}"
+    assert close_reason(whole) == whole
+
+
 @pytest.mark.parametrize(
     ("raw", "text"),
     [

@@ -41,7 +41,7 @@ log = get_logger("trio_cpvm.test")
 @pytest.fixture(autouse=True)
 def _logging_as_before() -> Iterator[None]:
     """Logging is the process's; the next test finds it as it was."""
-    loggers = [logging.getLogger(name) for name in ("", "trio-websocket", "trio_websocket")]
+    loggers = [logging.getLogger(name) for name in ("", "trio-websocket", "trio_websocket", "trio_cpvm.audit")]
     before = [(logger, logger.level, logger.handlers[:]) for logger in loggers]
     yield
     for logger, level, handlers in before:
@@ -96,6 +96,15 @@ def test_other_libraries_lines_have_the_same_form() -> None:
     stream = configured("console")
     logging.getLogger("other").warning("it is %s", "late", extra={"seconds": 3})
     assert re.search(r" \[warning  \] it is late +seconds=3\n$", stream.getvalue())
+
+
+@pytest.mark.parametrize("level", ["debug", "info", "warning", "error"])
+@pytest.mark.parametrize("form", ["console", "json"])
+def test_audit_records_are_written_at_every_level(level: str, form: str) -> None:
+    stream = configured(form, level)
+    get_logger("trio_cpvm.audit").info("session ended", session="ab12")
+    assert len(stream.getvalue().splitlines()) == 1
+    assert "session ended" in stream.getvalue()
 
 
 @pytest.mark.parametrize(

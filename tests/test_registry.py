@@ -31,9 +31,10 @@ def machine(name: str, *, needs_new_viewer: bool = False) -> ConsoleTarget:
 class Watched(Session):
     """A session that does nothing but remember why it was ended."""
 
-    def end(self, reason: Reason, detail: str = "") -> None:
-        super().end(reason, detail)
+    def end(self, reason: Reason, detail: str = "", *, by: str = "") -> None:
+        super().end(reason, detail, by=by)
         self.why = (reason, detail)
+        self.by = by
 
 
 def session(target: ConsoleTarget = TARGET, client: str = ALICE) -> Watched:
@@ -184,7 +185,12 @@ async def test_the_replaced_is_told_by_whom() -> None:
     registry = SessionRegistry(SessionConfig())
     old, new = session(), session(client=BOB)
     with running(registry, old, new):
-        assert old.why == (errors.REPLACED, f"by session {new.id} from {BOB}")
+        assert old.why == (errors.REPLACED, f"by session {new.id}, {BOB}")
+        assert old.by == ""
+        named = session(attrs.evolve(TARGET, user="bob"), BOB)
+        with registry.running(named):
+            assert new.why == (errors.REPLACED, f"by session {named.id}, 'bob' from {BOB}")
+            assert new.by == "bob"
 
 
 @timely

@@ -118,6 +118,7 @@ FULL = ConsoleTarget(
     view_only=True,
     clipboard=Clipboard.TO_GUEST,
     clipboard_max_bytes=4096,
+    user="alice ☃",
 )
 
 
@@ -125,6 +126,13 @@ def test_every_field_survives() -> None:
     assert open_token(mint_token(FULL, KEY), [KEY]) == FULL
     assert not attrs.asdict(FULL).keys() - {a.name for a in attrs.fields(ConsoleTarget)}
     assert all(getattr(FULL, a.name) != a.default for a in attrs.fields(ConsoleTarget)), "a field is missing above"
+
+
+def test_a_users_name_is_cut_and_cleaned_whoever_wrote_it() -> None:
+    data = json.loads(PLAINTEXT) | {"consoleUser": "a\u202eb\n" + "x" * 100}
+    user = target_from_json(json.dumps(data)).user
+    assert (user[:4], len(user), user.isprintable()) == ("a b ", 64, True)
+    assert target_from_json(json.dumps(json.loads(PLAINTEXT) | {"username": "root"})).user == ""
 
 
 def test_unknown_fields_are_ignored_and_nulls_are_absent() -> None:

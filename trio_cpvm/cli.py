@@ -170,6 +170,7 @@ def _read_password(file: str | None) -> Secret | None:
     default=0,
     help="The longest clipboard text; 0: as configured.",
 )
+@click.option("--user", default="", help="Who it is for; operators see the name, and a viewer that it replaces.")
 @click.option("--reusable", is_flag=True, help="May be used more than once.")
 @click.option("--tunnel-url", default="", help="XenServer's console URL.")
 @click.option("--tunnel-session", default="", help="XenServer's session reference.")
@@ -190,6 +191,7 @@ def mint(
     view_only: bool,
     clipboard: str | None,
     clipboard_max_bytes: int,
+    user: str,
     reusable: bool,
     tunnel_url: str,
     tunnel_session: str,
@@ -218,6 +220,7 @@ def mint(
         view_only=view_only,
         clipboard=Clipboard(clipboard) if clipboard is not None else None,
         clipboard_max_bytes=clipboard_max_bytes,
+        user=user,
     )
     token = mint_token(target, key)
     try:
@@ -321,7 +324,7 @@ def sessions(context: click.Context, config_path: Path | None, admin: str | None
 @_command
 def list_sessions(client: AdminClient) -> None:
     """List the running sessions."""
-    columns = ("id", "phase", "client", "vm", "name", "host", "security", "age_s", "bytes_up", "bytes_down")
+    columns = ("id", "phase", "user", "client", "vm", "name", "host", "security", "age_s", "bytes_up", "bytes_down")
     rows = [[printable(str(session.get(column, ""))) for column in columns] for session in client.sessions()]
     widths = [max(len(row[i]) for row in [*rows, list(columns)]) for i in range(len(columns))]
     for row in [list(columns), *rows]:
@@ -359,13 +362,14 @@ def access() -> None:
 @click.option("--bearer", is_flag=True, help="With a key for logging in and for Authorization: Bearer (the default).")
 @click.option("--signed", is_flag=True, help="With an API key and a secret key for CloudStack's signed requests.")
 @click.option("--machines", multiple=True, help="Id or glob pattern of machines it may open; again for more.")
+@click.option("--view-only", is_flag=True, help="It may look at them, and no more.")
 @_command
-def new_caller_command(name: str, bearer: bool, signed: bool, machines: tuple[str, ...]) -> None:
+def new_caller_command(name: str, bearer: bool, signed: bool, machines: tuple[str, ...], view_only: bool) -> None:
     """Make a caller. What belongs into the callers' file is printed, what the caller gets goes to standard error."""
     from .access.callers import new_caller
 
     try:
-        new = new_caller(name, bearer=bearer or not signed, signed=signed, machines=machines)
+        new = new_caller(name, bearer=bearer or not signed, signed=signed, machines=machines, view_only=view_only)
     except ValueError as exc:
         raise click.UsageError(str(exc)) from None
     click.echo(new.snippet)

@@ -155,19 +155,23 @@ class ConsoleError(Exception):
         reason: the row of the table.
         detail: what exactly happened, for the log only; it must hold no secret.
         server_text: the VNC server's own words, already sanitised (``sanitise_text``); shown to the user.
+        by: the name of the user whose doing it was, sanitised likewise; shown as well.
     """
 
-    def __init__(self, reason: Reason, detail: str = "", *, server_text: str = "") -> None:
+    def __init__(self, reason: Reason, detail: str = "", *, server_text: str = "", by: str = "") -> None:
         super().__init__(reason, detail)
         self.reason = reason
         self.detail = detail
         self.server_text = server_text
+        self.by = by
 
     @property
     def public_text(self) -> str:
-        """The reason's sentence, followed by the VNC server's own words where there are any."""
+        """The reason's sentence, followed by the VNC server's own words, or a user's name, where there are any."""
         if self.server_text:
             return f"{self.reason.text} It said: {self.server_text}"
+        if self.by:
+            return f"{self.reason.text} By: {self.by}"
         return self.reason.text
 
     def __str__(self) -> str:

@@ -12,6 +12,8 @@ from .config import LogConfig
 
 #: Loggers that would tell of every frame or packet below this level.
 _CHATTY = ("trio-websocket", "trio_websocket")
+#: Its records are written whatever the level is.
+_AUDIT = "trio_cpvm.audit"
 
 
 def configure_logging(config: LogConfig, stream: TextIO | None = None) -> None:
@@ -50,6 +52,7 @@ def configure_logging(config: LogConfig, stream: TextIO | None = None) -> None:
     root.setLevel(config.level.upper())
     for name in _CHATTY:
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+    logging.getLogger(_AUDIT).setLevel(logging.INFO)
 
 
 def printable(text: str) -> str:

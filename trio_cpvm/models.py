@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from .errors import Reason
+from .errors import Reason, sanitise_text
 
 
 @final
@@ -70,6 +70,15 @@ def without_path(url: str) -> str:
 MAX_CLIPBOARD_BYTES = 16 * 1024 * 1024
 
 
+#: The longest name of a user, in characters.
+MAX_USER_CHARS = 64
+
+
+def user_name(text: str) -> str:
+    """A user's name as it is shown to other people: printable, on one line, at most ``MAX_USER_CHARS`` long."""
+    return sanitise_text(text, MAX_USER_CHARS)
+
+
 class Clipboard(enum.StrEnum):
     """Which way clipboard texts may go."""
 
@@ -103,6 +112,7 @@ class ConsoleTarget:
         view_only: the user may look, and no more.
         clipboard: which way clipboard texts may go; ``None``: wherever the configuration lets them.
         clipboard_max_bytes: the longest clipboard text; 0: what the configuration says.
+        user: who was given the token; shown to operators and to a viewer who has to make room. Empty if unknown.
     """
 
     host: str
@@ -124,6 +134,7 @@ class ConsoleTarget:
     view_only: bool = False
     clipboard: Clipboard | None = None
     clipboard_max_bytes: int = 0
+    user: str = attrs.field(default="", converter=user_name)
 
     @property
     def address(self) -> str:

@@ -41,6 +41,11 @@ class SessionRegistry:
         return iter(list(self._sessions.values()))
 
     @property
+    def limits(self) -> SessionConfig:
+        """What is configured at present."""
+        return self._config
+
+    @property
     def bytes_relayed(self) -> dict[str, int]:
         """Payload bytes of the running sessions so far, ``up`` to the hosts and ``down`` to the browsers."""
         return {"up": sum(one.bytes_up for one in self), "down": sum(one.bytes_down for one in self)}
@@ -95,7 +100,9 @@ class SessionRegistry:
         """The session counts within the block; viewers it replaces are told at once."""
         key = session.target.viewer_key
         for other in self._replaced_by(session.target, resumes=session.resumes):
-            other.end(errors.REPLACED, f"by session {session.id} from {session.client}")
+            user = session.target.user
+            who = f"{user!r} from {session.client}" if user else session.client
+            other.end(errors.REPLACED, f"by session {session.id}, {who}", by=user)
         viewers = self._viewers.setdefault(key, [])
         viewers.append(session)
         self._give_input(viewers)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import secrets
+from datetime import UTC, datetime
 
 import attrs
 import trio
@@ -31,6 +32,8 @@ from .upstream.tls import secured_by
 from .websocket import WebSocketStream, websocket_nursery
 
 log = get_logger("trio_cpvm.session")
+#: One record for each session that passed the gate; ``logs`` lets it through at every level.
+audit = get_logger("trio_cpvm.audit")
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -66,6 +69,7 @@ class Session:
     outcome: SessionEnd | None = None
     looks_on: bool = attrs.field(default=False, init=False)
     drains_at: float | None = attrs.field(default=None, init=False)
+    _started: datetime = attrs.field(factory=lambda: datetime.now(UTC), init=False)
     _started_at: float = attrs.field(factory=trio.current_time, init=False)
     _handshake_scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
     _driver: HandshakeDriver | None = attrs.field(default=None, init=False)
@@ -75,6 +79,11 @@ class Session:
     _ending: ConsoleError | None = attrs.field(default=None, init=False)
     _ended: ConsoleError | None = attrs.field(default=None, init=False)
     _farewell: bytes = attrs.field(default=b"", init=False)
+
+    @property
+    def name(self) -> str:
+        """What the console is called, by the token or, once it is open, by the VNC server."""
+        return self.established.name if self.established is not None else self.target.name
 
     @property
     def age_s(self) -> float:
@@ -122,10 +131,13 @@ class Session:
         if self._up is not None:
             self._up.hands_off = on
 
-    def end(self, reason: Reason, detail: str = "") -> None:
-        """End the session from outside; the browser is told the reason. The first reason counts."""
+    def end(self, reason: Reason, detail: str = "", *, by: str = "") -> None:
+        """End the session from outside; the browser is told the reason, and the name of the user whose doing it was.
+
+        The first reason counts.
+        """
         if self._ending is None:
-            self._ending = ConsoleError(reason, detail)
+            self._ending = ConsoleError(reason, detail, by=by)
         self._handshake_scope.cancel()
         if self._relay is not None:
             self._relay.end(reason, detail)
@@ -141,6 +153,7 @@ class Session:
         bound = log.bind(session=self.id)
         bound.info(
             "session started",
+            user=self.target.user,
             client=self.client,
             host=self.target.address,
             vm=self.target.vm_id,
@@ -163,24 +176,42 @@ class Session:
                 duration_s=self.age_s,
                 broken=ended.reason.retryable or (ended.reason is errors.CLOSED_BY_USER and browser.lost),
             )
-            security = {}
-            if self.established is not None:
-                security = {"security": self.established.security, "transport": self.transport}
-            bound.info(
-                "session ended",
-                reason=ended.reason.slug,
-                side=str(ended.reason.side),
-                phase=str(self.phase),
-                detail=ended.detail,
-                **security,
-                bytes_up=self.outcome.bytes_up,
-                bytes_down=self.outcome.bytes_down,
-                duration_s=round(self.outcome.duration_s, 3),
-            )
+            self._write_record(ended)
         code = ended.reason.close_code or errors.INTERNAL_ERROR.close_code or 1011
         reason = f"{ended.reason.slug}: {ended.public_text}"
         await browser.close(code, reason, within_s=CLOSE_S, farewell=self._farewell)
         return self.outcome
+
+    def never_opened(self) -> None:
+        """In place of ``run``: its browser was gone before the WebSocket was open. There is a record of that, too."""
+        self.phase = Phase.REQUEST
+        detail = "the browser was gone before the WebSocket was open; its token is used up"
+        self._write_record(self._ending or ConsoleError(errors.CLOSED_BY_USER, detail))
+
+    def _write_record(self, ended: ConsoleError) -> None:
+        """The audit record. Every field is always there; nothing in it is secret."""
+        audit.info(
+            "session ended",
+            session=self.id,
+            user=self.target.user,
+            client=self.client,
+            vm=self.target.vm_id,
+            name=self.name,
+            host=self.target.address,
+            view_only=self.target.view_only,
+            resumes=self.resumes,
+            security=self.established.security if self.established is not None else "",
+            transport=self.transport,
+            reason=ended.reason.slug,
+            side=str(ended.reason.side),
+            phase=str(self.phase),
+            detail=ended.detail,
+            bytes_up=self.bytes_up,
+            bytes_down=self.bytes_down,
+            started=self._started.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            duration_s=round(self.age_s, 3),
+            opened_after_s=None if self.opened_after_s is None else round(self.opened_after_s, 3),
+        )
 
     def _why(self) -> ConsoleError:
         """Why it ended."""

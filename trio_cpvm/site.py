@@ -180,9 +180,10 @@ class PublicSite:
                 async with accept_websocket(transport, upgrade, timeout_s=self.config.server.head_timeout_s) as browser:
                     await session.run(browser, partial(self.dial, session.target), self._secure(session.target))
             except* (trio.BrokenResourceError, trio.TooSlowError):
-                detail = "the browser was gone before the WebSocket was open; its token is used up"
-                log.info("console not opened", client=session.client, vm=session.target.vm_id, detail=detail)
+                pass  # the browser was gone before the WebSocket was open; a session that ran lets none of them out
             finally:
+                if session.outcome is None:
+                    session.never_opened()
                 broken = session.outcome is None or session.outcome.broken
                 self.gate.ended(session.target, session.id, broken=broken)
                 self.metrics.session_ended(session.outcome, session.opened_after_s)

@@ -2,12 +2,12 @@
 
 import catalogue from "../../trio_cpvm/messages/en.json";
 import pageCatalogue from "./page-messages.json";
-import { translatedReasons, type Reasons } from "./texts";
+import { t, translatedReasons, type Reasons } from "./texts";
 
 export interface Message {
   readonly slug: string;
   readonly text: string;
-  /** What else was said: the words of the machine's host, where there are any. */
+  /** What else was said: the words of the machine's host, or by whom a viewer was replaced, where that was told. */
   readonly more?: string;
   readonly advice: string;
 }
@@ -61,6 +61,12 @@ export function known(slug: string): Message | null {
   return Object.hasOwn(MESSAGES, slug) ? { slug, ...MESSAGES[slug]! } : null;
 }
 
+/** What the proxy says after its sentence: a user's name is given in the reader's language. */
+function moreOf(slug: string, words: string): string {
+  const [, name] = (slug === "replaced" && /^By: (.*)$/s.exec(words)) || [];
+  return name === undefined ? words : t("by-user", { name });
+}
+
 /** Lay the proxy's words beside the catalogue's sentence: they may be cut off, go on after it, or be others. */
 function told(slug: string, words: string): Message {
   const { text } = ENGLISH[slug]!;
@@ -70,7 +76,7 @@ function told(slug: string, words: string): Message {
     return { slug, ...known };
   }
   if (words.startsWith(text)) {
-    return { slug, ...known, more: words.slice(text.length).trim() };
+    return { slug, ...known, more: moreOf(slug, words.slice(text.length).trim()) };
   }
   return { slug, text: words, advice: known.advice };
 }

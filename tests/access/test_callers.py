@@ -112,6 +112,15 @@ def test_a_new_caller_is_ready_to_be_entered() -> None:
         assert new.bearer_key.reveal() not in text
 
 
+def test_a_new_caller_may_be_one_that_only_looks() -> None:
+    new = new_caller("dave", bearer=True, signed=False, machines=["*"], view_only=True)
+    found = parse_callers(new.snippet, "x.toml").named("dave")
+    assert found is not None
+    assert found.view_only
+    plain = new_caller("dave", bearer=True, signed=False, machines=["*"])
+    assert "view_only" not in plain.snippet
+
+
 def test_each_new_caller_has_keys_of_its_own_and_only_those_asked_for() -> None:
     one, two = (new_caller("c", bearer=True, signed=False, machines=[]) for _ in range(2))
     assert one.bearer_key != two.bearer_key

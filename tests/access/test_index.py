@@ -105,7 +105,7 @@ def test_all_words_come_from_the_file() -> None:
     body = re.sub(r"<!--.*?-->|<[^>]*>|\$\{?\w+\}?", "", template, flags=re.DOTALL)
     assert body.split() == []
     wanted = set(re.findall(r"\$\{?(\w+)\}?", template)) - {"lang", "rows", "filled"}
-    own = {"open", *(f"state-{state}" for state in MachineState)}
+    own = {"open", "caller-view-only", *(f"state-{state}" for state in MachineState)}
     for texts in load_texts().values():
         assert texts.keys() == wanted | own
 
@@ -113,7 +113,13 @@ def test_all_words_come_from_the_file() -> None:
 def test_the_words_are_plain_texts() -> None:
     for texts in load_texts().values():
         assert all(text and unescape(text) == text for text in texts.values())
-        assert texts["caller"].count("{caller}") == 1
+        assert texts["caller"].count("{caller}") == texts["caller-view-only"].count("{caller}") == 1
+
+
+def test_who_may_only_look_is_told() -> None:
+    text = IndexPage(built_pages()).response([], "carol", ASKED, view_only=True).body.decode()
+    assert "Logged in as carol, view only" in text
+    assert "view only" not in page()
 
 
 def test_it_speaks_the_languages_of_the_other_pages() -> None:

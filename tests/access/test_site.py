@@ -18,6 +18,7 @@ from trio.testing import MockClock
 from tests.access.signing import signed_query
 from tests.helpers import KEY, NOW, built_pages, make_front, make_gate, make_site, no_host, within
 from trio_cpvm import errors
+from trio_cpvm.access.answers import RESPONSE
 from trio_cpvm.access.callers import Caller, Callers, bearer_digest, parse_callers
 from trio_cpvm.access.machines import Found, Machine, MachineState
 from trio_cpvm.access.site import AccessSite
@@ -35,6 +36,7 @@ timely = within(600)
 
 ALICE = "alice's key"
 BOB = "bob's key"
+CAROL = "carol's key"
 CALLERS = parse_callers(
     f"""
     [callers.alice]
@@ -45,6 +47,10 @@ CALLERS = parse_callers(
     [callers.bob]
     bearer_sha256 = ["{bearer_digest(BOB)}"]
     machines = ["vm-2", "name:Web*"]
+    [callers.carol]
+    bearer_sha256 = ["{bearer_digest(CAROL)}"]
+    machines = ["*"]
+    view_only = true
     """,
     "x.toml",
 )
@@ -178,10 +184,21 @@ async def test_the_answer_leads_to_the_console(autojump_clock: MockClock) -> Non
         locale="de",
         session_uuid=target.session_uuid,
         not_after=NOW + 120,
+        user="alice",
     )
     assert target.session_uuid
     assert answer.header("cache-control") == "no-store"
     assert answer.header("referrer-policy") == "no-referrer"
+
+
+@timely
+async def test_who_may_only_look_gets_tokens_for_that(autojump_clock: MockClock) -> None:
+    site = make()
+    for path in (console(), console(response="json")):
+        answer = await ask_from(site, "192.0.2.7", path, f"Bearer {CAROL}")
+        target = token_of(answer.header("location") or json.loads(answer.body)[RESPONSE]["consoleendpoint"]["url"])
+        assert (target.user, target.view_only) == ("carol", True)
+    assert "Logged in as carol, view only" in (await ask_from(site, "192.0.2.7", "/", f"Bearer {CAROL}")).text
 
 
 @timely

@@ -37,9 +37,11 @@ def test_a_second_viewer_replaces_the_first(
     first, second = open_tab(), open_tab()
     first.open(daemon.mint(qemu.host, qemu.port, password=password, options=["--vm-id", "one"]).url)
     first.wait_for_state("connected")
-    second.open(daemon.mint(qemu.host, qemu.port, password=password, options=["--vm-id", "one"]).url)
+    bobs = ["--vm-id", "one", "--user", "bob"]
+    second.open(daemon.mint(qemu.host, qemu.port, password=password, options=bobs).url)
     second.wait_for_state("connected")
-    assert_ended(first, daemon, "replaced", 4409)
+    assert "'bob' from 127.0.0.1" in str(assert_ended(first, daemon, "replaced", 4409)["detail"])
+    assert "By: bob" in first.visible_text()
     second.wait_for_picture(qemu.screendump)
 
 

@@ -55,6 +55,7 @@ class Caller:
         api_key: names it in signed requests.
         secret_key: what those are signed with.
         machines: ids or glob patterns of the machines it may open; ``name:`` before one makes it fit names.
+        view_only: it may look at them, and no more.
     """
 
     name: str = ""
@@ -62,6 +63,7 @@ class Caller:
     api_key: str = attrs.field(default="", repr=False)
     secret_key: Secret = _NONE
     machines: tuple[str, ...] = attrs.field(default=(), validator=_patterns)
+    view_only: bool = False
 
     def may_open(self, machine: Machine) -> bool:
         """Whether a machine is one of this caller's."""
@@ -182,7 +184,7 @@ class NewCaller:
     secret_key: Secret
 
 
-def new_caller(name: str, *, bearer: bool, signed: bool, machines: Sequence[str]) -> NewCaller:
+def new_caller(name: str, *, bearer: bool, signed: bool, machines: Sequence[str], view_only: bool = False) -> NewCaller:
     """Make a caller with fresh keys.
 
     Raises:
@@ -200,6 +202,8 @@ def new_caller(name: str, *, bearer: bool, signed: bool, machines: Sequence[str]
     if not all(machine.isprintable() and machine for machine in machines):
         raise ValueError("a machine pattern is a text that can be printed")
     lines.append(f"machines = {json.dumps(list(machines), ensure_ascii=False)}")
+    if view_only:
+        lines.append("view_only = true")
     return NewCaller(
         snippet="\n".join(lines) + "\n", bearer_key=Secret(bearer_key), api_key=api_key, secret_key=Secret(secret_key)
     )

@@ -36,19 +36,22 @@ class IndexPage:
         self._template = pages.template("index.html")
         self._texts = load_texts()
 
-    def response(self, machines: Sequence[Machine], caller: str, request: Request) -> Response:
+    def response(
+        self, machines: Sequence[Machine], caller: str, request: Request, *, view_only: bool = False
+    ) -> Response:
         """The page.
 
         Args:
             machines: what the caller may open.
             caller: who that is.
             request: says which language the caller reads.
+            view_only: the caller may look, and no more.
         """
         language = choose_language(request, self._texts, otherwise=ENGLISH)
         texts = self._texts[language]
         words = {name: html.escape(text) for name, text in texts.items()}
         words["lang"] = language
-        words["caller"] = html.escape(texts["caller"].format(caller=caller))
+        words["caller"] = html.escape(texts["caller-view-only" if view_only else "caller"].format(caller=caller))
         words["rows"] = "\n".join(_row(machine, texts) for machine in machines)
         words["filled"] = "some" if machines else "none"
         return self._pages.html(self._template.substitute(words))

@@ -176,7 +176,7 @@ class AccessSite:
 
         def page() -> Response:
             machines: list[Machine] = [machine for machine in every if identity.caller.may_open(machine)]
-            return self._index.response(machines, identity.caller.name, request)
+            return self._index.response(machines, identity.caller.name, request, view_only=identity.caller.view_only)
 
         return page() if len(every) <= MAX_AT_ONCE else await trio.to_thread.run_sync(page)
 
@@ -204,7 +204,7 @@ class AccessSite:
         if legacy and request.path == CONSOLE_PATH and parameters.get("websocketconsole").lower() != "true":
             url = _legacy_url(legacy, found.machine.id)
             return endpoint_answer(url) if as_json else _redirect(url)
-        token = self._mint(found, attempt.client, extra)
+        token = self._mint(found, identity.caller, attempt.client, extra)
         if as_json:
             return endpoint_answer(console_url(self._base or _asked_base(request), token, extra), token, extra)
         return _redirect(console_url(self._base, token))
@@ -217,7 +217,7 @@ class AccessSite:
             raise ConsoleError(errors.MACHINE_NOT_FOUND, "unknown" if found is None else "forbidden")
         return found
 
-    def _mint(self, found: Found, client: str, extra: str) -> str:
+    def _mint(self, found: Found, caller: Caller, client: str, extra: str) -> str:
         if found.machine.state is MachineState.STOPPED:
             raise ConsoleError(errors.MACHINE_NOT_RUNNING, found.lack)
         if found.target is None:
@@ -230,6 +230,8 @@ class AccessSite:
             session_uuid="" if self._config.access.reusable_tokens else new_session_uuid(),
             extra_token=Secret(extra) if extra else None,
             not_after=round(self._now() + self._config.access.token_ttl_s, 3),
+            view_only=found.target.view_only or caller.view_only,
+            user=caller.name,
         )
         key = self._tokens.keys[0]
         token = mint_token(target, key)

@@ -1,8 +1,8 @@
 """The plaintext of a token: CloudStack's JSON field names to and from a ``ConsoleTarget``.
 
-Source: CloudStack ``ConsoleProxyClientParam.java`` (Gson: nulls omitted, primitives always present). ``notAfter`` and
-``viewOnly``, ``clipboard`` and ``clipboardMaxBytes`` are ours; CloudStack's reader ignores what it does not know, and
-so does this one.
+Source: CloudStack ``ConsoleProxyClientParam.java`` (Gson: nulls omitted, primitives always present). ``notAfter``,
+``viewOnly``, ``clipboard``, ``clipboardMaxBytes`` and ``consoleUser`` (its own ``username`` is the host's) are ours;
+CloudStack's reader ignores what it does not know, and so does this one.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ def target_to_json(target: ConsoleTarget) -> str:
         "sourceIP": target.source_ip,
         "sessionUuid": target.session_uuid,
         "extraSecurityToken": _reveal(target.extra_token),
+        "consoleUser": target.user,
     }
     out.update({name: text for name, text in texts.items() if text})
     out["sessionRequiresNewViewer"] = target.needs_new_viewer
@@ -90,6 +91,7 @@ def target_from_json(text: str) -> ConsoleTarget:
         view_only=fields.flag("viewOnly"),
         clipboard=fields.clipboard("clipboard"),
         clipboard_max_bytes=fields.size("clipboardMaxBytes"),
+        user=fields.text("consoleUser"),
     )
     elsewhere = target.websocket_url or target.tunnel_url or target.host.startswith("unix:/")
     if not elsewhere and not (target.host and target.port):
