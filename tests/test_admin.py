@@ -11,6 +11,7 @@ import trio.testing
 from trio.testing import MockClock
 
 from tests.helpers import PASSWORD, TARGET, make_front, make_site, url, within
+from trio_cpvm import __version__
 from trio_cpvm.admin import AdminSite
 from trio_cpvm.config import SessionConfig
 from trio_cpvm.models import Secret
@@ -27,7 +28,12 @@ def make_admin(registry: SessionRegistry | None = None) -> AdminSite:
     def start_drain() -> None:
         found.draining = True
 
-    return AdminSite(registry=found, start_drain=start_drain)
+    return AdminSite(
+        registry=found,
+        start_drain=start_drain,
+        clock=trio.current_time,
+        connections=lambda: {"public": 3, "admin": 1},
+    )
 
 
 async def ask(
@@ -50,7 +56,8 @@ async def ask(
         ("POST", "/cmd/getstatus", 405, None),
         ("GET", "/cmd/", 404, None),
         ("GET", "/cmd/else", 404, None),
-        ("GET", "/sessions", 200, '{"sessions": []}\n'),
+        ("GET", "/sessions", 200, None),
+        ("GET", "/repl", 404, None),
         ("HEAD", "/sessions", 200, ""),
         ("POST", "/drain", 200, '{"draining": true, "sessions": 0}\n'),
         ("POST", "/healthz", 405, None),
@@ -126,25 +133,40 @@ async def test_draining_shows(autojump_clock: MockClock) -> None:
 @timely
 async def test_a_session_that_connects_is_listed(autojump_clock: MockClock) -> None:
     site = make_admin()
-    session = Session(target=attrs.evolve(TARGET, host="2001:db8::5"), client="192.0.2.9")
+    target = attrs.evolve(TARGET, host="2001:db8::5", user="alice", view_only=True)
+    session = Session(target=target, client="192.0.2.9", resumes=True)
     with site.registry.running(session):
         await trio.sleep(2.5)
         answer = await ask(site, "/sessions")
     assert json.loads(answer.body) == {
+        "version": __version__,
+        "uptime_s": 2.5,
+        "draining": False,
+        "connections": {"public": 3, "admin": 1},
+        "max_sessions": 1000,
         "sessions": [
             {
                 "id": session.id,
                 "phase": "connect",
+                "user": "alice",
                 "client": "192.0.2.9",
                 "vm": "vm-1",
                 "name": "Web 1",
                 "host": "[2001:db8::5]:5901",
                 "security": "",
+                "transport": "",
+                "view_only": True,
+                "looks_on": False,
+                "resumes": True,
                 "age_s": 2.5,
+                "idle_s": 2.5,
+                "idle_left_s": None,
+                "lifetime_left_s": None,
+                "host_rtt_ms": None,
                 "bytes_up": 0,
                 "bytes_down": 0,
             }
-        ]
+        ],
     }
 
 
@@ -156,7 +178,8 @@ async def test_a_running_session_is_listed_and_killed(nursery: trio.Nursery, aut
         websocket = await open_websocket(stream, url("/websockify"))
         await RfbClient(websocket).handshake()
         (listed,) = json.loads((await ask(admin, "/sessions")).body)["sessions"]
-        assert (listed["phase"], listed["security"]) == ("relay", "VncAuth(2)")
+        assert (listed["phase"], listed["security"], listed["transport"]) == ("relay", "VncAuth(2)", "no TLS")
+        assert listed["idle_left_s"] == 300
         answer = await ask(admin, f"/sessions/{listed['id']}/kill", method="POST")
         assert json.loads(answer.body) == {"killed": listed["id"]}
         assert await websocket.receive_some() == b""

@@ -9,13 +9,15 @@ from __future__ import annotations
 import ipaddress
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import attrs
 
-from . import errors, load_report
+from . import __version__, errors, load_report
+from .control import tenths
 from .errors import ConsoleError
 from .http import Request, Response
+from .http_io import TakeOver
 from .logger import get_logger
 from .metrics import CONTENT_TYPE, Metrics
 from .registry import SessionRegistry
@@ -33,14 +35,24 @@ class AdminSite:
         start_drain: begins the daemon's orderly end.
         metrics: what was counted.
         now: the time of day, in seconds since the epoch.
+        clock: seconds that never go back.
+        connections: how many are open, by listener.
+        attach: answers a request for the attached REPL; ``None``: there is none.
     """
 
     registry: SessionRegistry
     start_drain: Callable[[], None]
     metrics: Metrics = attrs.field(factory=Metrics)
     now: Callable[[], float] = time.time
+    clock: Callable[[], float] = time.monotonic
+    connections: Callable[[], Mapping[str, int]] = dict
+    attach: Callable[[Request], TakeOver] | None = None
+    _started_at: float = attrs.field(init=False)
 
-    async def answer(self, request: Request, client: str) -> Response:
+    def __attrs_post_init__(self) -> None:
+        self._started_at = self.clock()
+
+    async def answer(self, request: Request, client: str) -> Response | TakeOver:
         """Answer one request of an operator.
 
         Raises:
@@ -61,13 +73,15 @@ class AdminSite:
                 report = load_report.load_report(self.registry, now=self.now())
                 return Response(status=200, body=report, content_type=load_report.CONTENT_TYPE)
             case (("GET" | "HEAD"), ["sessions"]):
-                return _json({"sessions": [describe(session) for session in self.registry]})
+                return _json({**self._daemon(), "sessions": [describe(session) for session in self.registry]})
             case "POST", ["sessions", session_id, "kill"]:
                 return self._kill(session_id, client)
             case "POST", ["drain"]:
                 log.warning("drain asked for", client=client)
                 self.start_drain()
                 return _json({"draining": True, "sessions": len(self.registry)})
+            case "GET", ["repl"] if self.attach is not None:
+                return self.attach(request)
             case _, ["cmd", "getstatus"] | ["healthz"] | ["readyz"] | ["metrics"] | ["sessions"] | [
                 "sessions",
                 _,
@@ -75,6 +89,16 @@ class AdminSite:
             ] | ["drain"]:
                 raise ConsoleError(errors.METHOD_NOT_ALLOWED, request.method[:16])
         raise ConsoleError(errors.NOT_FOUND)
+
+    def _daemon(self) -> dict[str, object]:
+        """The daemon as a whole."""
+        return {
+            "version": __version__,
+            "uptime_s": round(self.clock() - self._started_at, 1),
+            "draining": self.registry.draining,
+            "connections": dict(self.connections()),
+            "max_sessions": self.registry.limits.max_sessions,
+        }
 
     def _kill(self, session_id: str, client: str) -> Response:
         session = self.registry.get(session_id)
@@ -85,18 +109,27 @@ class AdminSite:
         return _json({"killed": session.id})
 
 
-def describe(session: Session) -> dict[str, str | int | float | bool]:
-    """A running session for operators; nothing secret."""
-    established = session.established
+def describe(session: Session) -> dict[str, str | int | float | bool | None]:
+    """A running session for operators; nothing secret. ``None`` stands for no limit, or what is not known."""
+    established, standing = session.established, session.standing
     return {
         "id": session.id,
         "phase": str(session.phase),
+        "user": session.target.user,
         "client": session.client,
         "vm": session.target.vm_id,
-        "name": established.name if established is not None else session.target.name,
+        "name": session.name,
         "host": session.target.address,
         "security": established.security if established is not None else "",
+        "transport": session.transport,
+        "view_only": session.target.view_only,
+        "looks_on": session.looks_on,
+        "resumes": session.resumes,
         "age_s": round(session.age_s, 1),
+        "idle_s": round(session.idle_s, 1),
+        "idle_left_s": tenths(standing.idle_left_s),
+        "lifetime_left_s": tenths(standing.lifetime_left_s),
+        "host_rtt_ms": None if standing.host_rtt_s is None else round(standing.host_rtt_s * 1000, 2),
         "bytes_up": session.bytes_up,
         "bytes_down": session.bytes_down,
     }

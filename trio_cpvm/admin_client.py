@@ -34,8 +34,8 @@ class AdminClient:
     def __init__(self, address: ListenAddress) -> None:
         self._address = address
 
-    def sessions(self) -> list[dict[str, object]]:
-        """The running sessions.
+    def overview(self) -> dict[str, object]:
+        """The daemon as a whole and its running sessions, as ``GET /sessions`` tells them.
 
         Raises:
             AdminUnreachable: as every method here.
@@ -44,7 +44,12 @@ class AdminClient:
         listed = answer.get("sessions")
         if not isinstance(listed, list) or not all(isinstance(session, dict) for session in listed):
             raise self._no_daemon()
-        return listed
+        return answer
+
+    def sessions(self) -> list[dict[str, object]]:
+        """The running sessions."""
+        listed = self.overview()["sessions"]
+        return listed if isinstance(listed, list) else []
 
     def kill(self, session_id: str) -> bool:
         """End a session; false if there is none of that id."""

@@ -83,10 +83,10 @@ def write_answer(question: Question, standing: Standing) -> str:
     answer: dict[str, int | float | str | None] = {
         "pong": question.number,
         "phase": str(standing.phase),
-        "idle_left_s": _tenths(standing.idle_left_s),
-        "lifetime_left_s": _tenths(standing.lifetime_left_s),
-        "host_rtt_ms": _tenths(None if rtt_s is None else rtt_s * 1000),
-        "drain_left_s": _tenths(standing.drain_left_s),
+        "idle_left_s": tenths(standing.idle_left_s),
+        "lifetime_left_s": tenths(standing.lifetime_left_s),
+        "host_rtt_ms": tenths(None if rtt_s is None else rtt_s * 1000),
+        "drain_left_s": tenths(standing.drain_left_s),
         "looks_on": standing.looks_on,
     }
     return json.dumps(answer)
@@ -105,5 +105,6 @@ class Pace:
         return not too_many
 
 
-def _tenths(value: float | None) -> float | None:
+def tenths(value: float | None) -> float | None:
+    """Rounded, and never negative."""
     return None if value is None else round(max(0.0, value), 1)

@@ -95,7 +95,12 @@ class Server:
             on_refused=partial(self.metrics.refused, "request"),
         )
         self.admin_front = Front(
-            site=AdminSite(registry=self.registry, start_drain=self.drain, metrics=self.metrics),
+            site=AdminSite(
+                registry=self.registry,
+                start_drain=self.drain,
+                metrics=self.metrics,
+                connections=self._connections,
+            ),
             head_timeout_s=config.server.head_timeout_s,
             max_connections=ADMIN_MAX_CONNECTIONS,
         )
@@ -155,13 +160,14 @@ class Server:
             log.warning("insecure configuration", detail=warning)
 
     def _show_in(self, metrics: Metrics) -> None:
-        fronts = {"public": self.front, "admin": self.admin_front}
-        metrics.watch_connections(
-            lambda: {name: front.connections for name, front in fronts.items()}, lambda: self.front.turned_away
-        )
+        metrics.watch_connections(self._connections, lambda: self.front.turned_away)
         metrics.watch_sessions(
             lambda: len(self.registry), lambda: self.registry.draining, lambda: self.registry.bytes_relayed
         )
+
+    def _connections(self) -> dict[str, int]:
+        """How many are open, by listener."""
+        return {"public": self.front.connections, "admin": self.admin_front.connections}
 
     def drain(self) -> None:
         """Take no new sessions, let the running ones finish within ``drain_timeout_s``, then stop."""
