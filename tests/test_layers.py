@@ -52,6 +52,9 @@ LAYERS = (
             "static",
             "site",
             "admin",
+            "attached_repl",
+            "inspection",
+            "task_tree",
             "certificates",
             "clients",
             "front",
@@ -62,7 +65,7 @@ LAYERS = (
             "systemd",
         },
     ),
-    ("outside", {"__main__", "cli", "daemon", "logs", "admin_client", "demo", "probe", "repl"}),
+    ("outside", {"__main__", "cli", "daemon", "logs", "admin_client", "demo", "probe", "repl", "attach", "top"}),
 )
 #: What of ``access`` is sans-I/O, too: it knows no trio, and nothing of its own package or of the layers that does.
 SANS_IO_IN_ACCESS = {
@@ -95,9 +98,10 @@ ONLY_IN = {
     "structlog": {"logger", "logs"},
     "prometheus_client": {"metrics"},
     "click": {"cli", "demo"},
+    "rich": {"top"},
     "pytest": {"testing"},
     "logging": {"logger", "logs"},
-    "socket": {"streams", "upstream", "front", "listeners", "systemd", "admin_client", "testing"},
+    "socket": {"streams", "upstream", "front", "listeners", "systemd", "admin_client", "attach", "testing"},
     "ssl": {"upstream", "rfb_io", "certificates", "front", "testing"},
     "asyncio": set[str](),
     "selectors": set[str](),

@@ -20,7 +20,7 @@ import trio
 from . import __version__
 from .admin_client import AdminClient, AdminUnreachable
 from .config import Config, LogConfig, load_config
-from .config_values import TcpAddress, parse_listen_address
+from .config_values import ListenAddress, TcpAddress, parse_listen_address
 from .errors import BadConfiguration
 from .links import base_url, console_url
 from .logs import configure_logging, printable
@@ -309,14 +309,17 @@ def demo(listen: str | None, vnc: str | None, password_file: str | None) -> None
 def sessions(context: click.Context, config_path: Path | None, admin: str | None) -> None:
     """Look at, end and drain the sessions of a running daemon."""
     with _faults_as_exit_codes():
-        if admin is not None:
-            try:
-                address = parse_listen_address(admin)
-            except ValueError as exc:
-                raise click.UsageError(f"--admin {admin}: {exc}") from None
-        else:
-            address = (load_config(config_path) if config_path is not None else Config()).admin.listen
-        context.obj = AdminClient(address)
+        context.obj = AdminClient(_admin_address(config_path, admin))
+
+
+def _admin_address(config_path: Path | None, admin: str | None) -> ListenAddress:
+    """The admin listener that the options name; by default the default configuration's."""
+    if admin is None:
+        return (load_config(config_path) if config_path is not None else Config()).admin.listen
+    try:
+        return parse_listen_address(admin)
+    except ValueError as exc:
+        raise click.UsageError(f"--admin {admin}: {exc}") from None
 
 
 @sessions.command("list")
@@ -381,9 +384,34 @@ def new_caller_command(name: str, bearer: bool, signed: bool, machines: tuple[st
 
 
 @main.command()
+@click.option("--attach", is_flag=True, help="Inside the running daemon, through its admin unix socket (admin.repl).")
+@click.option("--config", "config_path", type=click.Path(path_type=Path), help="With --attach: for its admin.listen.")
+@click.option("--admin", metavar="ADDRESS", help="With --attach: the admin listener itself, unix:/path.")
 @_command
-def repl() -> None:
-    """A trio REPL: top-level await, with the package's names and doubles in reach."""
+def repl(attach: bool, config_path: Path | None, admin: str | None) -> None:
+    """A trio REPL: top-level await, with the package's names and doubles in reach, or a running daemon's own."""
+    if attach:
+        from .attach import run_attached
+
+        run_attached(_admin_address(config_path, admin))
+        return
+    if config_path is not None or admin is not None:
+        raise click.UsageError("--config and --admin go with --attach")
     from .repl import run_repl
 
     run_repl()
+
+
+@main.command()
+@click.option("--config", "config_path", type=click.Path(path_type=Path), help="Configuration, for its admin.listen.")
+@click.option("--admin", metavar="ADDRESS", help="The admin listener itself: host:port or unix:/path.")
+@click.option(
+    "--interval", type=click.FloatRange(0.1, 3600), default=1.0, show_default=True, help="Seconds between two looks."
+)
+@click.option("--once", is_flag=True, help="Print one picture and leave.")
+@_command
+def top(config_path: Path | None, admin: str | None, interval: float, once: bool) -> None:
+    """Watch a running daemon and its sessions."""
+    from .top import run_top
+
+    run_top(AdminClient(_admin_address(config_path, admin)), interval_s=interval, once=once)

@@ -22,6 +22,7 @@ from .config_values import (
     ListenAddress,
     Origin,
     TcpAddress,
+    UnixAddress,
     at_least,
     between,
     inventory,
@@ -124,6 +125,7 @@ class AdminConfig:
     """``[admin]``: the listener for operators."""
 
     listen: ListenAddress = attrs.field(default=TcpAddress("127.0.0.1", 8001))
+    repl: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -242,4 +244,6 @@ def _contradictions(config: Config) -> list[str]:
         faults.append("server.proxy_protocol needs server.trusted_proxies: nobody else's PROXY header is believed")
     if bool(config.upstream.client_certificate) != bool(config.upstream.client_key):
         faults.append("upstream.client_certificate and upstream.client_key go together")
+    if config.admin.repl and not isinstance(config.admin.listen, UnixAddress):
+        faults.append("admin.repl = true needs admin.listen = unix:/path: only there it is known who attaches")
     return faults

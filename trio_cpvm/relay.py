@@ -66,6 +66,8 @@ class Relay:
         self.touched_at = trio.current_time()
         self.bytes_up = 0
         self.bytes_down = 0
+        self._sending_up = 0
+        self._sending_down = 0
         self.reason: Reason | None = None
         self.detail = ""
 
@@ -78,6 +80,21 @@ class Relay:
     def lifetime_left_s(self) -> float | None:
         """Seconds until the end of the session's lifetime; ``None`` without such a limit."""
         return _left_s(self._deadline)
+
+    @property
+    def state(self) -> dict[str, object]:
+        """How it stands, for operators: the limits in seconds, and what each copy task has in hand."""
+        return {
+            "idle_left_s": self.idle_left_s,
+            "lifetime_left_s": self.lifetime_left_s,
+            "host_silence_left_s": _left_s(self._host_silence.deadline),
+            "bytes up": self.bytes_up,
+            "bytes down": self.bytes_down,
+            "being sent up": self._sending_up,
+            "being sent down": self._sending_down,
+            "reads": len(self._reads),
+            "ending": str(self.reason or "no"),
+        }
 
     def touch(self) -> None:
         """The user is there: the idle limit counts from now."""
@@ -135,12 +152,14 @@ class Relay:
             if passed:
                 if self._watcher.feed(passed):
                     self.touch()
+                self._sending_up = len(passed)
                 try:
                     await self._server.send_all(passed)
                 except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
                     self.end(errors.CLOSED_BY_GUEST, _words(exc, "the connection broke"))
                     return
                 self.bytes_up += len(passed)
+                self._sending_up = 0
             data = await self._read(self._browser)
             if not data:
                 reason = errors.CLIENT_PROTOCOL if self._browser.violation else errors.CLOSED_BY_USER
@@ -152,6 +171,7 @@ class Relay:
             if passed is None:
                 return
             if passed:
+                self._sending_down = len(passed)
                 try:
                     await self._browser.send_all(passed)
                 except (trio.BrokenResourceError, trio.ClosedResourceError):
@@ -161,6 +181,7 @@ class Relay:
                     self.end(errors.CLOSED_BY_USER, f"the browser {self._browser.ended_by or 'is gone'}")
                     return
                 self.bytes_down += len(passed)
+                self._sending_down = 0
             self._host_silence.deadline = trio.current_time() + self._host_silence_timeout_s
             try:
                 data = await self._read(self._server)

@@ -55,6 +55,11 @@ class HandshakeDriver:
         self._secure: SecureStream | None = None
         self._tls_is_new = False
 
+    @property
+    def waiting_for(self) -> str:
+        """What it waits for, in words."""
+        return self._shake.waiting_for_what
+
     async def run(
         self, connect: Connect, nursery: trio.Nursery, *, timeout_s: float, secure: SecureStream | None = None
     ) -> Established | Failed:

@@ -14,12 +14,16 @@ import trio
 
 from . import errors
 from .admin import AdminSite
+from .attached_repl import AttachedRepl
 from .certificates import BrowserTls, watch
 from .config import Config
 from .config_values import ListenAddress, UnixAddress
-from .errors import BadConfiguration
+from .errors import BadConfiguration, ConsoleError
 from .front import Front
 from .gate import Gate
+from .http import Request
+from .http_io import TakeOver
+from .inspection import names_in_reach
 from .listeners import InheritedSockets, listener_urls, open_listeners
 from .logger import get_logger
 from .metrics import Metrics
@@ -63,6 +67,7 @@ class Server:
         registry: the running sessions.
         front: what the public listeners' connections go to.
         admin_front: likewise, the admin listener's.
+        metrics: what was counted.
         stopped: set once ``run`` is over.
 
     Raises:
@@ -94,12 +99,14 @@ class Server:
             clients=self.parts.clients,
             on_refused=partial(self.metrics.refused, "request"),
         )
+        self._repl = AttachedRepl(names=partial(names_in_reach, self))
         self.admin_front = Front(
             site=AdminSite(
                 registry=self.registry,
                 start_drain=self.drain,
                 metrics=self.metrics,
                 connections=self._connections,
+                attach=self._attach,
             ),
             head_timeout_s=config.server.head_timeout_s,
             max_connections=ADMIN_MAX_CONNECTIONS,
@@ -164,6 +171,11 @@ class Server:
         metrics.watch_sessions(
             lambda: len(self.registry), lambda: self.registry.draining, lambda: self.registry.bytes_relayed
         )
+
+    def _attach(self, request: Request) -> TakeOver:
+        if not self.config.admin.repl:
+            raise ConsoleError(errors.NOT_FOUND, "admin.repl = false")
+        return self._repl.attach(request)
 
     def _connections(self) -> dict[str, int]:
         """How many are open, by listener."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import secrets
+from contextvars import ContextVar
 from datetime import UTC, datetime
 
 import attrs
@@ -34,6 +35,22 @@ from .websocket import WebSocketStream, websocket_nursery
 log = get_logger("trio_cpvm.session")
 #: One record for each session that passed the gate; ``logs`` lets it through at every level.
 audit = get_logger("trio_cpvm.audit")
+
+
+#: Whose console a task works for, for who looks at the tasks.
+session_at_work: ContextVar[Session | None] = ContextVar("session_at_work", default=None)
+
+
+@attrs.frozen(kw_only=True)
+class Inside:
+    """A session's parts, as far as there are any; to look at, not to touch."""
+
+    browser: WebSocketStream | None
+    host: trio.abc.Stream | None
+    waiting_for: str
+    relay: Relay | None
+    up: ClientFilter | None
+    down: ServerFilter | None
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -75,6 +92,8 @@ class Session:
     _driver: HandshakeDriver | None = attrs.field(default=None, init=False)
     _relay: Relay | None = attrs.field(default=None, init=False)
     _up: ClientFilter | None = attrs.field(default=None, init=False)
+    _down: ServerFilter | None = attrs.field(default=None, init=False)
+    _browser: WebSocketStream | None = attrs.field(default=None, init=False)
     _pace: Pace = attrs.field(factory=Pace, init=False)
     _ending: ConsoleError | None = attrs.field(default=None, init=False)
     _ended: ConsoleError | None = attrs.field(default=None, init=False)
@@ -123,6 +142,18 @@ class Session:
             looks_on=self.looks_on,
         )
 
+    @property
+    def inside(self) -> Inside:
+        """Its parts at this moment."""
+        return Inside(
+            browser=self._browser,
+            host=self._driver.server if self._driver is not None else None,
+            waiting_for=self._driver.waiting_for if self._driver is not None and self._relay is None else "nothing",
+            relay=self._relay,
+            up=self._up,
+            down=self._down,
+        )
+
     def look_on(self, on: bool) -> None:
         """Let the user look only, or type as well. Who may type from the start on cannot be stopped later."""
         if on and self._relay is not None and self._up is None:
@@ -160,7 +191,9 @@ class Session:
             name=self.target.name,
             view_only=self.target.view_only,
         )
+        self._browser = browser
         browser.on_text = self._answer_page
+        session_at_work.set(self)  # for good: this task is the connection's, which ends with the session
         try:
             self._ended = await self._console(browser, connect, secure)
         except Exception:
@@ -319,14 +352,14 @@ class Session:
 
     def _filters(self, established: Established) -> tuple[ClientFilter | None, ServerFilter | None]:
         """What stands between browser and host, as far as something has to: the stricter of token and configuration."""
-        policy, down = filter_policy(self.target, self.config), None
+        policy = filter_policy(self.target, self.config)
         if not policy.watches_browser and not self.looks_on:
             return None, None
         if policy.watches_host:
-            down = ServerFilter(ClipboardRule(policy.from_guest, policy.max_bytes), established.pixel_format)
-        self._up = ClientFilter(policy, down)
+            self._down = ServerFilter(ClipboardRule(policy.from_guest, policy.max_bytes), established.pixel_format)
+        self._up = ClientFilter(policy, self._down)
         self._up.hands_off = self.looks_on
-        return self._up, down
+        return self._up, self._down
 
     def _log_open(self, established: Established) -> None:
         log.debug(

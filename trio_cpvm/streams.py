@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import socket
 import struct
+import sys
+import termios
 
 import attrs
 import trio
@@ -119,8 +122,8 @@ def delivery(stream: trio.abc.Stream) -> Delivery | None:
 def _tcp_info(stream: trio.abc.Stream, wanted: struct.Struct) -> tuple[int, ...] | None:
     """Fields of ``struct tcp_info`` of the TCP connection under a stream, where there is one."""
     while not isinstance(stream, trio.SocketStream):
-        inner = stream.transport_stream if isinstance(stream, trio.SSLStream) else getattr(stream, "transport", None)
-        if not isinstance(inner, trio.abc.Stream):
+        inner = _inner(stream)
+        if inner is None:
             return None
         stream = inner
     if stream.socket.family not in (socket.AF_INET, socket.AF_INET6):
@@ -130,3 +133,62 @@ def _tcp_info(stream: trio.abc.Stream, wanted: struct.Struct) -> tuple[int, ...]
     except (OSError, trio.ClosedResourceError):
         return None
     return wanted.unpack(info) if len(info) >= wanted.size else None
+
+
+@attrs.frozen
+class PeerProcess:
+    """The process at the other end of a unix socket, as it was when it connected."""
+
+    pid: int
+    uid: int
+
+
+#: Linux's ``struct ucred`` (unix(7)): process, user and group id.
+_UCRED = struct.Struct("=iII")
+
+
+def peer_process(stream: trio.abc.Stream) -> PeerProcess | None:
+    """Who is at the other end of a unix socket; ``None`` for every other stream."""
+    if not isinstance(stream, trio.SocketStream) or stream.socket.family != socket.AF_UNIX:
+        return None
+    credentials = stream.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+    pid, uid, _ = _UCRED.unpack(credentials)
+    return PeerProcess(pid, uid)
+
+
+def stream_layers(stream: trio.abc.Stream) -> list[str]:
+    """What a stream is made of, from the outermost one to the socket, by class name."""
+    layers = [type(stream).__name__]
+    while (inner := _inner(stream)) is not None:
+        stream = inner
+        layers.append(type(stream).__name__)
+    return layers
+
+
+def socket_state(stream: trio.abc.Stream) -> dict[str, object]:
+    """What the kernel knows of the socket under a stream; empty where there is none, or none any more."""
+    while (inner := _inner(stream)) is not None:
+        stream = inner
+    if not isinstance(stream, trio.SocketStream) or stream.socket.fileno() < 0:
+        return {}
+    number = stream.socket.fileno()
+    state: dict[str, object] = {
+        "unread in the kernel": _queued(number, termios.FIONREAD),
+        "unsent in the kernel": _queued(number, termios.TIOCOUTQ),
+    }
+    rtt_s = smoothed_rtt_s(stream)
+    return state if rtt_s is None else {**state, "round trip, ms": rtt_s * 1000}
+
+
+def _queued(number: int, question: int) -> int | None:
+    """Bytes in one of a socket's queues (tcp(7): ``SIOCINQ`` and ``SIOCOUTQ``, which have the terminals' numbers)."""
+    try:
+        return int.from_bytes(fcntl.ioctl(number, question, bytes(4)), sys.byteorder)
+    except OSError:
+        return None
+
+
+def _inner(stream: trio.abc.Stream) -> trio.abc.Stream | None:
+    """The stream under another one."""
+    inner = stream.transport_stream if isinstance(stream, trio.SSLStream) else getattr(stream, "transport", None)
+    return inner if isinstance(inner, trio.abc.Stream) else None

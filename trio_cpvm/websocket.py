@@ -134,6 +134,16 @@ class WebSocketStream(trio.abc.Stream):
         self.violation = False
         self.lost = False
 
+    @property
+    def state(self) -> dict[str, object]:
+        """How it stands, for operators."""
+        return {
+            "unread bytes": len(self._rest),
+            "reading": self._receiving,
+            "sending": self._sending.locked(),
+            "ended by": self.ended_by or "nobody",
+        }
+
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """The bytes of the next message, or as many of them as asked for; ``b""`` once the browser has closed.
 

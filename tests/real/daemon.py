@@ -16,6 +16,8 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import attrs
 
+from trio_cpvm.admin_client import _UnixConnection
+
 from .processes import PATIENCE_S, Process, open_files, wait_for
 
 Tables: TypeAlias = Mapping[str, Mapping[str, object]]
@@ -74,14 +76,14 @@ def run_command(*arguments: str, secret: str = "") -> subprocess.CompletedProces
         capture_output=True,
         text=True,
         timeout=PATIENCE_S,
-        env=environment(),
+        env=program_environment(),
         check=False,
     )
     assert done.returncode == 0, f"trio-cpvm {' '.join(arguments)}: {done.returncode}\n{done.stdout}{done.stderr}"
     return done
 
 
-def environment() -> dict[str, str]:
+def program_environment() -> dict[str, str]:
     """This process's own, in which the same package is found whatever the working directory is."""
     spec = importlib.util.find_spec("trio_cpvm")
     assert spec is not None
@@ -158,7 +160,7 @@ class Daemon:
             "trio-cpvm",
             [sys.executable, "-m", "trio_cpvm", "serve", "--config", str(self.config)],
             folder,
-            env={**environment(), **(variables or {})},
+            env={**program_environment(), **(variables or {})},
         )
         try:
             public, admin = self.process.wait_for(self._listeners, "the daemon listens")
@@ -166,7 +168,7 @@ class Daemon:
             self.process.stop()
             raise
         self.url = public
-        self.admin_address = urlsplit(admin).netloc
+        self.admin_address = urlsplit(admin).netloc or admin
         #: The URL is known only now, so ``mint`` gets a configuration of its own.
         self._mint_config = folder / "mint.toml"
         self._mint_config.write_text(as_toml(merged(self._tables, {"server": {"public_url": self.url}})), "utf-8")
@@ -277,7 +279,10 @@ class Daemon:
     def get(self, path: str, *, admin: bool = False, headers: Mapping[str, str] | None = None) -> Answer:
         """One HTTP request on a connection of its own."""
         address = self.admin_address if admin else urlsplit(self.url).netloc
-        connection = http.client.HTTPConnection(address, timeout=PATIENCE_S)
+        if address.startswith("unix:"):
+            connection: http.client.HTTPConnection = _UnixConnection(address.removeprefix("unix:"))
+        else:
+            connection = http.client.HTTPConnection(address, timeout=PATIENCE_S)
         try:
             connection.request("GET", path, headers={"Connection": "close", **(headers or {})})
             response = connection.getresponse()

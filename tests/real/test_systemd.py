@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from .conftest import StartQemu
-from .daemon import Daemon, environment
+from .daemon import Daemon, program_environment
 from .processes import PATIENCE_S, Process, free_port, program, wait_for
 from .rfb_client import rfb_client
 
@@ -138,7 +138,7 @@ class Activated:
                 *(sys.executable, "-m", "trio_cpvm", "serve", "--config", str(config)),
             ],
             folder,
-            env=environment(),
+            env=program_environment(),
         )
         self.process.wait_for(
             lambda: self.process.output().count("Listening on") == len(activate) or None, "the sockets are there"
@@ -213,7 +213,7 @@ def test_connections_wait_while_the_daemon_is_exchanged(tmp_path: Path, key: Pat
 
         def start(name: str) -> Process:
             argv = [sys.executable, "-c", HAND_OVER, str(held.fileno()), str(config)]
-            return Process(name, argv, tmp_path, env=environment(), pass_fds=[held.fileno()])
+            return Process(name, argv, tmp_path, env=program_environment(), pass_fds=[held.fileno()])
 
         first = start("first")
         try:

@@ -45,6 +45,16 @@ class ClientFilter:
         self._kept = bytearray()
         self.hands_off = False
 
+    @property
+    def looks_only(self) -> bool:
+        """Whether nothing of the hands passes at this moment."""
+        return self._view_only or self.hands_off
+
+    @property
+    def kept_bytes(self) -> int:
+        """How much of a clipboard text is kept until it can be weighed."""
+        return len(self._kept)
+
     def feed(self, data: bytes | bytearray) -> bytes:
         """Filter a chunk, however it was cut.
 
@@ -69,11 +79,10 @@ class ClientFilter:
         return b"".join(passed)
 
     def _judge(self, part: Part) -> Fate:
-        look_only = self._view_only or self.hands_off
-        if part.kind in _NEVER or (look_only and part.kind in _HANDS):
+        if part.kind in _NEVER or (self.looks_only and part.kind in _HANDS):
             return Fate.DROP
         if part.kind is Kind.CUT_TEXT:
-            return (_NO_CLIPBOARD if look_only else self._rule).judge(part.data)
+            return (_NO_CLIPBOARD if self.looks_only else self._rule).judge(part.data)
         return Fate.PASS
 
     def _rewritten(self, part: Part) -> bytes:

@@ -52,6 +52,11 @@ class ServerFilter:
         self._steps = self._messages()
         self._want, self._look = next(self._steps)
 
+    @property
+    def kept_bytes(self) -> int:
+        """How much of a message is kept until it can be looked at."""
+        return len(self._looked_at)
+
     # -- what the browser says that matters here
 
     def set_pixel_format(self, raw: bytes) -> None:
