@@ -41,6 +41,8 @@ MAX_ATTACHED = 2
 MAX_LINE_BYTES = 1 << 16
 #: How much may wait to be sent; what is printed beyond that is dropped, and said to be.
 MAX_WAITING_CHARS = 1 << 20
+#: What a message counts for beside its text.
+MESSAGE_CHARS = 64
 #: A client that takes nothing for so long is gone, in seconds.
 SEND_TIMEOUT_S = 30.0
 RECEIVE_BYTES = 16384
@@ -215,14 +217,14 @@ class _Conversation:
     # -- what statements say
 
     def _write(self, text: str) -> None:
-        if self._waiting_chars + len(text) > MAX_WAITING_CHARS:
-            text = text[: MAX_WAITING_CHARS - self._waiting_chars]
-            if not self._cut:
-                text += "\n[the rest was cut off]\n"
+        room = MAX_WAITING_CHARS - self._waiting_chars
+        if self._cut or not text:
+            return
+        if len(text) > room:
             self._cut = True
-        self._waiting_chars += len(text) + 1
-        if text:
-            self._say({"out": text})
+            text = f"{text[: max(0, room)]}\n[the rest was cut off]\n"
+        self._waiting_chars += len(text) + MESSAGE_CHARS
+        self._say({"out": text})
 
     def _print(self, *values: object, sep: str | None = None, end: str | None = None, **_: object) -> None:
         """In place of the built-in one: prints to the operator, not into the daemon's standard output."""

@@ -198,7 +198,7 @@ class View:
             f"trio-cpvm {printable(str(told.get('version', '?')))}",
             f"up {duration(told.get('uptime_s'))}",
             f"sessions {len(self.rows)}/{printable(str(told.get('max_sessions', '?')))}",
-            "connections " + ", ".join(f"{printable(str(name))} {count}" for name, count in opened.items()),
+            "connections " + ", ".join(f"{printable(f'{name} {count}')}" for name, count in opened.items()),
             f"MB/s {up / 1e6:.2f} up, {down / 1e6:.2f} down",
         ]
         text = Text("   ".join(parts), style="bold", overflow="fold")
