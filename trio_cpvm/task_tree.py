@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import trio
 from .session import Session, session_at_work
 
 _PACKAGE = Path(__file__).parent
+#: Modules inside other packages, which tell nobody much.
+_PRIVATE = re.compile(r"\._\w+(?=\.)")
 
 
 def task_tree(root: trio.lowlevel.Task | None = None) -> str:
@@ -22,7 +25,8 @@ def _lines(task: trio.lowlevel.Task, indent: str, parents: Session | None) -> It
     session = task.context.get(session_at_work)
     told = f"  session {session.id} ({session.phase})" if session is not None and session is not parents else ""
     place = _place(task)
-    yield f"{indent}{task.name.removeprefix('trio_cpvm.')}{told}{f'  at {place}' if place else ''}"
+    name = _PRIVATE.sub("", task.name.removeprefix("trio_cpvm."))
+    yield f"{indent}{name}{told}{f'  at {place}' if place else ''}"
     for nursery in task.child_nurseries:
         yield f"{indent}  nursery, {_state(nursery)}"
         for child in sorted(nursery.child_tasks, key=lambda child: child.name):
