@@ -109,6 +109,10 @@ def test_values_arrive_in_their_types() -> None:
             "[server]\nproxy_protocol = true",
             ["server.proxy_protocol needs server.trusted_proxies: nobody else's PROXY header is believed"],
         ),
+        (
+            "[admin]\nrepl = true",
+            ["admin.repl = true needs admin.listen = unix:/path: only there it is known who attaches"],
+        ),
         ("[admin]\nlisten = 'unix:x'", ["admin.listen = 'unix:x': a unix socket needs an absolute path: unix:/path"]),
         ("[server]\nworkers = 2", ["server.workers = 2: this version does not have that yet; leave the key out"]),
         (

@@ -13,6 +13,7 @@ from urllib.parse import quote
 import attrs
 import pytest
 import trio
+import trio.testing
 from trio.testing import MockClock
 
 from tests.conftest import take_lines_with_secrets
@@ -121,6 +122,21 @@ def test_the_level_says_how_much_is_logged(level: str, events: list[str]) -> Non
     for name in ("debug", "info", "warning", "error"):
         getattr(log, name)(name)
     assert [record["event"] for record in records(stream)] == events
+
+
+@timely
+async def test_of_a_session_nothing_but_the_record_is_left_at_level_error(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    stream = configured("json", "error")
+    site = make_site(dial=ScriptedVncServer(password=PASSWORD).start(nursery).dial)
+    async with connected(make_front(site).handle) as connection:
+        client = RfbClient(await open_websocket(connection, url("/websockify")))
+        await client.handshake()
+        await client.aclose()
+    await trio.testing.wait_all_tasks_blocked()
+    (record,) = records(stream)
+    assert (record["event"], record["level"], record["reason"]) == ("session ended", "info", "closed-by-user")
 
 
 def test_logging_is_configured_anew_each_time() -> None:

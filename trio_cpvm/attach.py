@@ -31,6 +31,8 @@ IMPATIENT = 3
 MAX_HEAD_BYTES = 16384
 #: The daemon takes no longer line.
 MAX_LINE_BYTES = 1 << 16
+#: Of the daemon's: what it keeps for one that does not read, with JSON's escapes.
+MAX_MESSAGE_BYTES = 16 << 20
 _LEAVE = frozenset({"exit", "exit()", "quit", "quit()"})
 _WHY = {403: "", 404: "; it has admin.repl = false", 503: ""}
 
@@ -134,12 +136,17 @@ class _Daemon:
                 data = self._sock.recv(65536)
             except OSError:
                 data = b""
-            if not data:
+            if not data or len(self._unread) > MAX_MESSAGE_BYTES:
                 raise AdminUnreachable("the daemon has ended the connection")
             self._unread += data
         line, self._unread = self._unread.split(b"\n", 1)
-        message = json.loads(line)
-        return message if isinstance(message, dict) else {}
+        try:
+            message = json.loads(line)
+        except ValueError:
+            message = None
+        if not isinstance(message, dict):
+            raise AdminUnreachable("the daemon has ended the connection: it said something else")
+        return message
 
 
 @contextlib.contextmanager

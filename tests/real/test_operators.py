@@ -193,6 +193,17 @@ def test_who_goes_away_takes_what_runs_along(daemon: Daemon) -> None:
     assert "True" in attached(daemon, "server.gone")
 
 
+def test_an_operator_who_is_attached_does_not_hold_the_daemons_end_up(daemon: Daemon) -> None:
+    with terminal("repl", "--attach", "--admin", daemon.admin_address) as term:
+        term.wait_for(">>>")
+        term.type("print('begun'); await trio.sleep(3600)\n")
+        term.wait_for("\nbegun")
+        daemon.process.send(signal.SIGTERM)
+        assert daemon.process.wait_until_ended() == 0
+        term.wait_for("trio-cpvm: the daemon has ended the connection")
+        assert term.wait_until_ended() == 1
+
+
 def test_nobody_attaches_to_a_daemon_that_does_not_let_them(start_daemon: StartDaemon, tmp_path: Path) -> None:
     off = start_daemon(admin={"listen": f"unix:{tmp_path / 'off.sock'}"})
     over_tcp = start_daemon()
