@@ -10,7 +10,8 @@ import trio
 
 from .session import Session, session_at_work
 
-_PACKAGE = Path(__file__).parent
+#: What the names of this package's files begin with.
+_PACKAGE = f"{Path(__file__).parent}/"
 #: Modules inside other packages, which tell nobody much.
 _PRIVATE = re.compile(r"\._\w+(?=\.)")
 
@@ -44,9 +45,9 @@ def _place(task: trio.lowlevel.Task) -> str:
     place = ""
     try:
         for frame, line in task.iter_await_frames():
-            path = Path(frame.f_code.co_filename)
-            if path.is_relative_to(_PACKAGE):
-                place = f"{path.relative_to(_PACKAGE)}:{line} {frame.f_code.co_qualname}"
+            file = frame.f_code.co_filename  # thousands of frames are looked at while all consoles wait
+            if file.startswith(_PACKAGE):
+                place = f"{file.removeprefix(_PACKAGE)}:{line} {frame.f_code.co_qualname}"
     except TypeError:  # it waits for something that is no coroutine
         pass
     return place
