@@ -12,6 +12,8 @@ from trio_cpvm import errors
 from trio_cpvm.errors import ConsoleError, Reason
 from trio_cpvm.gate import Gate
 from trio_cpvm.http import Request
+from trio_cpvm.limiter import FailureLimiter
+from trio_cpvm.limits import Limit
 from trio_cpvm.models import Clipboard, ConsoleTarget, Secret
 from trio_cpvm.token import TokenKey, TokenReader, mint_token
 from trio_cpvm.token.again import SecondChances
@@ -199,7 +201,7 @@ class Clock:
 
 def opened_gate(clock: Clock, *, window_s: float = 60) -> Gate:
     """A gate whose one token has its console open, in session "one"."""
-    g = Gate(tokens=TokenReader(keys=(KEY,), clock_skew_s=5), reconnect_window_s=window_s, now=clock)
+    g = Gate(tokens=TokenReader(keys=(KEY,), clock_skew_s=5), reconnect_window_s=window_s, now=clock, clock=clock)
     g.use_up(g.look(asking(), CLIENT), CLIENT)
     g.opened(TARGET, "one", CLIENT)
     return g
@@ -255,3 +257,113 @@ def test_chances_are_bounded_and_the_oldest_go_first() -> None:
         chances.opened(str(number), "s", CLIENT)
     assert len(chances) == 2
     assert [chances.has(str(number), CLIENT, now=NOW) for number in range(3)] == [False, True, True]
+
+
+class Clocks:
+    """The time of day, which somebody may set, and seconds that never go back."""
+
+    def __init__(self) -> None:
+        self.wall = NOW
+        self.steady = 1000.0
+
+
+def clocked(clocks: Clocks, *, reconnect_window_s: float = 0.0, max_failures: int = 0) -> Gate:
+    return Gate(
+        tokens=TokenReader(keys=(KEY,)),
+        reconnect_window_s=reconnect_window_s,
+        failures=FailureLimiter(max_failures, 60),
+        now=lambda: clocks.wall,
+        clock=lambda: clocks.steady,
+    )
+
+
+@pytest.mark.parametrize("jump_s", [-3600, 30])
+def test_the_reconnect_window_does_not_move_with_the_time_of_day(jump_s: float) -> None:
+    clocks = Clocks()
+    door = clocked(clocks, reconnect_window_s=20)
+    door.use_up(TARGET, CLIENT)
+    door.opened(TARGET, "session", CLIENT)
+    door.ended(TARGET, "session", broken=True)
+    clocks.wall += jump_s
+    clocks.steady += 19
+    assert door.may_resume(TARGET, CLIENT)
+    clocks.steady += 2
+    assert not door.may_resume(TARGET, CLIENT)
+
+
+# -- bad tokens -------------------------------------------------------------------------------------------------------
+
+
+def waiting_s(door: Gate, request: Request, client: str = CLIENT) -> int | None:
+    """How long the client has to wait; ``None`` if another reason refuses it."""
+    with pytest.raises(ConsoleError) as caught:
+        door.look(request, client)
+    if caught.value.reason is not errors.TOO_MANY_ATTEMPTS:
+        return None
+    assert caught.value.limit is Limit.BAD_TOKENS
+    return caught.value.retry_after_s
+
+
+BAD = Request(method="GET", path="/novnc", query="token=x")
+LOCKED = attrs.evolve(TARGET, extra_token=Secret("right"))
+
+
+@pytest.mark.parametrize("guess", [BAD, asking(LOCKED, "&extra=wrong")], ids=["token", "extra token"])
+def test_who_guesses_too_often_has_to_wait_even_with_a_good_token(
+    guess: Request, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clocks = Clocks()
+    door = clocked(clocks, max_failures=3)
+    for _ in range(3):
+        assert waiting_s(door, guess) is None
+        clocks.steady += 10
+    clocks.wall += 3600  # somebody sets the clock
+    with monkeypatch.context() as patched:
+        patched.setattr(TokenReader, "read", None)  # nothing is decrypted
+        assert waiting_s(door, asking()) == 30
+        assert waiting_s(door, guess) == 30
+    clocks.wall -= 3600
+    assert door.look(asking(), "192.0.2.10") == TARGET
+    assert refusal(door, Request(method="GET", path="/novnc", query="")) is errors.TOKEN_MISSING
+    clocks.steady += 30
+    assert door.look(asking(), CLIENT) == TARGET
+    assert waiting_s(door, guess) is None
+    assert waiting_s(door, asking()) == 10, "the two that came later still count"
+
+
+def test_one_ipv6_network_is_one_guesser() -> None:
+    door = clocked(Clocks(), max_failures=2)
+    assert waiting_s(door, BAD, "2001:db8::1") is None
+    assert waiting_s(door, BAD, "2001:db8::2") is None
+    assert waiting_s(door, asking(), "2001:db8::3") == 60
+    assert door.look(asking(), "2001:db8:0:1::3") == TARGET
+
+
+@pytest.mark.parametrize("nobody", ["local", "unknown"])
+def test_peers_without_an_address_are_many_people(nobody: str) -> None:
+    door = clocked(Clocks(), max_failures=1)
+    for _ in range(5):
+        assert waiting_s(door, BAD, nobody) is None
+    assert door.look(asking(), nobody) == TARGET
+
+
+def test_what_honest_users_run_into_is_no_guess() -> None:
+    clocks = Clocks()
+    door = clocked(clocks, max_failures=1)
+    door.check_source_ip = True
+    for_me = attrs.evolve(TARGET, source_ip=CLIENT)
+    door.use_up(for_me, CLIENT)
+    assert refusal(door, asking(for_me)) is errors.TOKEN_USED
+    assert refusal(door, asking(attrs.evolve(TARGET, source_ip="192.0.2.1"))) is errors.SOURCE_IP_MISMATCH
+    assert refusal(door, asking(attrs.evolve(TARGET, not_after=NOW - 100))) is errors.TOKEN_EXPIRED
+    assert refusal(door, Request(method="GET", path="/novnc", query="")) is errors.TOKEN_MISSING
+    assert door.look(asking(attrs.evolve(for_me, session_uuid="another")), CLIENT).session_uuid == "another"
+
+
+def test_a_guesser_is_logged_once_however_often_it_asks(caplog: pytest.LogCaptureFixture) -> None:
+    door = clocked(Clocks(), max_failures=2)
+    for _ in range(50):
+        waiting_s(door, BAD)
+    (line,) = [record.msg for record in caplog.records if record.name == "trio_cpvm.gate"]
+    assert isinstance(line, dict)
+    assert line == {**line, "event": "address has to wait", "client": CLIENT, "wait_s": 60}

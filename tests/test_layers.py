@@ -29,11 +29,13 @@ LAYERS = (
             "config",
             "config_reader",
             "config_values",
+            "limits",
             "logger",
+            "paced_log",
             "links",
         },
     ),
-    ("sans-I/O", {"token", "rfb", "http", "control", "proxy_protocol"}),
+    ("sans-I/O", {"token", "rfb", "http", "control", "limiter", "proxy_protocol"}),
     (
         "trio I/O",
         {
@@ -76,7 +78,6 @@ SANS_IO_IN_ACCESS = {
         "callers",
         "credentials",
         "libvirt_xml",
-        "limiter",
         "machines",
         "parameters",
         "private_file",

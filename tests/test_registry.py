@@ -15,6 +15,7 @@ from tests.helpers import TARGET, within
 from trio_cpvm import errors
 from trio_cpvm.config import SessionConfig
 from trio_cpvm.errors import ConsoleError, Reason
+from trio_cpvm.limits import Limit
 from trio_cpvm.models import ConsoleTarget
 from trio_cpvm.registry import SessionRegistry
 from trio_cpvm.session import Session
@@ -153,6 +154,40 @@ async def test_replacing_somebody_elses_viewer_does_not_lift_a_clients_own_limit
     registry = SessionRegistry(SessionConfig(max_sessions_per_client=1))
     with running(registry, session(machine("a"), ALICE), session(machine("b"), BOB)):
         assert refusal(registry, machine("b"), ALICE) is errors.TOO_MANY_SESSIONS
+
+
+@timely
+@pytest.mark.parametrize(
+    ("second_viewer", "new_viewers"), [("share", False), ("share", True), ("replace", True), ("refuse", True)]
+)
+async def test_each_machine_has_a_limit_of_its_own(second_viewer: str, new_viewers: bool) -> None:
+    registry = SessionRegistry(SessionConfig(second_viewer=second_viewer, max_sessions_per_machine=2))
+    one = machine("a", needs_new_viewer=new_viewers)
+    with running(registry, session(one, ALICE), session(one, BOB)):
+        with pytest.raises(ConsoleError) as caught:
+            registry.check_room(BOB, one)
+        assert caught.value.reason is errors.TOO_MANY_SESSIONS
+        assert caught.value.limit is Limit.SESSIONS_PER_MACHINE
+        assert caught.value.detail == "session.max_sessions_per_machine = 2"
+        assert refusal(registry, machine("b", needs_new_viewer=new_viewers)) is None
+    assert refusal(registry, one) is None
+
+
+@timely
+async def test_no_limit_per_machine_is_none() -> None:
+    registry = SessionRegistry(
+        SessionConfig(second_viewer="share", max_sessions_per_client=0, max_sessions_per_machine=0)
+    )
+    with running(registry, *[session() for _ in range(100)]):
+        assert refusal(registry) is None
+
+
+@timely
+async def test_a_viewer_that_replaces_another_needs_no_room_at_the_machine() -> None:
+    registry = SessionRegistry(SessionConfig(max_sessions_per_machine=1))
+    with running(registry, session()):
+        assert refusal(registry) is None
+        assert refusal(registry, attrs.evolve(TARGET, needs_new_viewer=True)) is errors.TOO_MANY_SESSIONS
 
 
 # -- second viewers ----------------------------------------------------------------------------------------------------

@@ -52,6 +52,7 @@ class ServerConfig:
     head_timeout_s: float = attrs.field(default=10.0, validator=at_least(0.1))
     drain_timeout_s: float = attrs.field(default=60.0, validator=at_least(0))
     max_connections: int = attrs.field(default=20000, validator=at_least(1))
+    max_connections_per_client: int = attrs.field(default=500, validator=at_least(0))
 
     @property
     def public_origin(self) -> str:
@@ -78,6 +79,8 @@ class TokenConfig:
     require_expiry: bool = True
     clock_skew_s: float = attrs.field(default=5.0, validator=at_least(0))
     single_use: bool = True
+    max_failures: int = attrs.field(default=20, validator=between(0, 1000))
+    failure_window_s: float = attrs.field(default=60.0, validator=at_least(1))
 
 
 @attrs.frozen(kw_only=True)
@@ -90,6 +93,7 @@ class SessionConfig:
     lifetime_s: float = attrs.field(default=0.0, validator=at_least(0))
     max_sessions: int = attrs.field(default=1000, validator=at_least(1))
     max_sessions_per_client: int = attrs.field(default=50, validator=at_least(0))
+    max_sessions_per_machine: int = attrs.field(default=20, validator=at_least(0))
     second_viewer: str = attrs.field(default="replace", validator=one_of("replace", "refuse", "share"))
     shared_input: str = attrs.field(default="all", validator=one_of("all", "first"))
     host_silence_timeout_s: float = attrs.field(default=0.0, validator=at_least(0))

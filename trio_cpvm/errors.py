@@ -22,6 +22,8 @@ from typing import Self
 
 import attrs
 
+from .limits import Limit
+
 #: RFC 6455 section 5.5: a control frame holds 125 bytes, two of which are the close code.
 MAX_CLOSE_REASON_BYTES = 123
 
@@ -156,14 +158,27 @@ class ConsoleError(Exception):
         detail: what exactly happened, for the log only; it must hold no secret.
         server_text: the VNC server's own words, already sanitised (``sanitise_text``); shown to the user.
         by: the name of the user whose doing it was, sanitised likewise; shown as well.
+        limit: the limit that was reached, where it is that.
+        retry_after_s: whole seconds after which doing the same again may help; 0: unknown.
     """
 
-    def __init__(self, reason: Reason, detail: str = "", *, server_text: str = "", by: str = "") -> None:
+    def __init__(
+        self,
+        reason: Reason,
+        detail: str = "",
+        *,
+        server_text: str = "",
+        by: str = "",
+        limit: Limit | None = None,
+        retry_after_s: int = 0,
+    ) -> None:
         super().__init__(reason, detail)
         self.reason = reason
         self.detail = detail
         self.server_text = server_text
         self.by = by
+        self.limit = limit
+        self.retry_after_s = retry_after_s
 
     @property
     def public_text(self) -> str:

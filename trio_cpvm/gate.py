@@ -13,13 +13,23 @@ from collections.abc import Callable
 import attrs
 
 from . import errors
-from .addresses import normal_address, same_address
+from .addresses import LOCAL, UNKNOWN, normal_address, same_address
 from .errors import ConsoleError
 from .http import Request
+from .limiter import FailureLimiter, client_key
+from .limits import Limit
+from .logger import get_logger
 from .models import ConsoleTarget
 from .token import TokenReader
 from .token.again import SecondChances
 from .token.used import UsedTokens
+
+log = get_logger("trio_cpvm.gate")
+
+#: What somebody who guesses runs into; the other refusals honest users meet as well.
+GUESSES = (errors.TOKEN_INVALID, errors.EXTRA_TOKEN_MISMATCH)
+#: What stands for the addresses of peers that have none: everybody behind a unix socket, say.
+NOBODYS = (LOCAL, UNKNOWN)
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -32,7 +42,9 @@ class Gate:
         single_use: tokens with a ``sessionUuid`` open one console.
         reconnect_window_s: for so long after its connection broke, the same address may have that console again; 0: not
             at all.
+        failures: counts bad tokens per address; who brings too many has to wait. By default nobody has to.
         now: the time of day, in seconds since the epoch.
+        clock: seconds that never go back, for how long somebody has to wait, or may come back.
         used: the tokens that were used; shared with the gate that takes this one's place.
         again: whose console broke; likewise.
     """
@@ -41,12 +53,16 @@ class Gate:
     check_source_ip: bool = False
     single_use: bool = True
     reconnect_window_s: float = 0.0
+    failures: FailureLimiter = attrs.field(factory=lambda: FailureLimiter(0, 0))
     now: Callable[[], float] = time.time
+    clock: Callable[[], float] = time.monotonic
     used: UsedTokens = attrs.field(factory=UsedTokens)
     again: SecondChances = attrs.field(factory=SecondChances)
 
     def look(self, request: Request, client: str) -> ConsoleTarget:
         """Check a request without using up its token.
+
+        From an address that has to wait no token is opened at all: guessing costs it more than us.
 
         Args:
             request: with ``token`` and perhaps ``extra`` in its query.
@@ -55,7 +71,29 @@ class Gate:
         Raises:
             ConsoleError: why not.
         """
+        key = client_key(client)
+        if client not in NOBODYS and request.raw_parameter("token"):
+            self._check_wait(key)
+        try:
+            return self._look(request, client)
+        except ConsoleError as error:
+            if error.reason in GUESSES and client not in NOBODYS:
+                self._failed(key)
+            raise
 
+    def _check_wait(self, key: str) -> None:
+        wait_s = self.failures.wait_s(key, now=self.clock())
+        if wait_s:
+            detail = f"for {wait_s} s more; {Limit.BAD_TOKENS}"
+            raise ConsoleError(errors.TOO_MANY_ATTEMPTS, detail, limit=Limit.BAD_TOKENS, retry_after_s=wait_s)
+
+    def _failed(self, key: str) -> None:
+        self.failures.failed(key, now=self.clock())
+        wait_s = self.failures.wait_s(key, now=self.clock())
+        if wait_s:
+            log.warning("address has to wait", client=key, detail=str(Limit.BAD_TOKENS), wait_s=wait_s)
+
+    def _look(self, request: Request, client: str) -> ConsoleTarget:
         def again(target: ConsoleTarget) -> bool:
             return self.may_resume(target, client)
 
@@ -91,14 +129,14 @@ class Gate:
 
     def ended(self, target: ConsoleTarget, session_id: str, *, broken: bool) -> None:
         """It is over; ``broken`` where nobody meant that."""
-        until = self.now() + self.reconnect_window_s if broken else None
+        until = self.clock() + self.reconnect_window_s if broken else None
         self.again.ended(target.session_uuid, session_id, until=until)
 
     def may_resume(self, target: ConsoleTarget, client: str) -> bool:
         """Whether its token is used, and this address may have its console again."""
         if self.reusable(target):
             return False
-        return self.again.has(target.session_uuid, _one_spelling(client), now=self.now())
+        return self.again.has(target.session_uuid, _one_spelling(client), now=self.clock())
 
 
 def _one_spelling(client: str) -> str:

@@ -13,7 +13,6 @@ import attrs
 
 from .access.callers import Callers
 from .access.libvirt_inventory import LibvirtInventory
-from .access.limiter import FailureLimiter
 from .access.machines import Inventory
 from .access.setup import open_callers, open_inventory
 from .access.site import AccessMemory, AccessSite
@@ -22,6 +21,7 @@ from .clients import Clients
 from .config import AccessConfig, Config
 from .errors import BadConfiguration
 from .gate import Gate
+from .limiter import FailureLimiter
 from .site import Dial, StartsTls
 from .static import PageFiles
 from .token import TokenReader, read_key_file
@@ -155,8 +155,11 @@ def make_gate(config: Config, *, before: Gate | None = None) -> Gate:
         check_source_ip=config.session.check_source_ip,
         single_use=config.token.single_use,
         reconnect_window_s=config.session.reconnect_window_s,
+        failures=FailureLimiter(config.token.max_failures, config.token.failure_window_s),
     )
-    return gate if before is None else attrs.evolve(gate, used=before.used, again=before.again)
+    if before is None:
+        return gate
+    return attrs.evolve(gate, used=before.used, again=before.again, failures=before.failures)
 
 
 def _inventory(access: AccessConfig, before: Parts | None) -> Inventory:

@@ -14,6 +14,7 @@ import trio
 from . import errors
 from .config import SessionConfig
 from .errors import ConsoleError
+from .limits import Limit
 from .models import ConsoleTarget
 from .session import Session
 
@@ -87,12 +88,14 @@ class SessionRegistry:
         limits = self._config
         replaced = self._replaced_by(target, resumes=resumes)
         if len(self) - len(replaced) >= limits.max_sessions:
-            raise ConsoleError(errors.TOO_MANY_SESSIONS, f"session.max_sessions = {limits.max_sessions}")
+            raise _full(Limit.SESSIONS, limits.max_sessions)
         of_client = self._per_client[client] - sum(session.client == client for session in replaced)
         if 0 < limits.max_sessions_per_client <= of_client:
-            detail = f"session.max_sessions_per_client = {limits.max_sessions_per_client}"
-            raise ConsoleError(errors.TOO_MANY_SESSIONS, detail)
-        if limits.second_viewer == "refuse" and len(self._viewers.get(target.viewer_key, ())) > len(replaced):
+            raise _full(Limit.SESSIONS_PER_CLIENT, limits.max_sessions_per_client)
+        of_machine = len(self._viewers.get(target.viewer_key, ())) - len(replaced)
+        if 0 < limits.max_sessions_per_machine <= of_machine:
+            raise _full(Limit.SESSIONS_PER_MACHINE, limits.max_sessions_per_machine)
+        if limits.second_viewer == "refuse" and of_machine > 0:
             raise ConsoleError(errors.TOO_MANY_SESSIONS, "the machine has a viewer; session.second_viewer = refuse")
 
     @contextmanager
@@ -154,3 +157,7 @@ class SessionRegistry:
         if resumes:
             return [viewer for viewer in viewers if viewer.target.session_uuid == target.session_uuid]
         return []
+
+
+def _full(limit: Limit, value: int) -> ConsoleError:
+    return ConsoleError(errors.TOO_MANY_SESSIONS, f"{limit} = {value}", limit=limit)

@@ -136,6 +136,7 @@ class Server:
         config = parts.config
         self._warn(config)
         self.parts = parts
+        parts.gate.failures.set_limits(config.token.max_failures, config.token.failure_window_s)
         parts.access_memory.failures.set_limits(config.access.max_failures, config.access.failure_window_s)
         self.registry.configure(config.session)
         self.front.site = self._public_site()

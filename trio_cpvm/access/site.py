@@ -19,6 +19,7 @@ from ..config import Config
 from ..errors import ConsoleError, sanitise_text
 from ..http import Request, Response
 from ..http.upgrade import error_response
+from ..limiter import FailureLimiter, client_key
 from ..links import console_url
 from ..logger import get_logger
 from ..models import ConsoleTarget, Secret
@@ -28,7 +29,6 @@ from .answers import COMMAND, ERROR_RESPONSE, RESPONSE, endpoint_answer, error_a
 from .callers import Caller, Callers
 from .credentials import CHALLENGES, How, Identity, NotAuthenticated, asked_by_another_site, authenticate
 from .index import CONSOLE_PATH, IndexPage
-from .limiter import FailureLimiter, client_key
 from .machines import MAX_ID_CHARS, Found, Inventory, Machine, MachineState
 from .parameters import Parameters, read_parameters
 from .used_signatures import UsedSignatures
@@ -56,8 +56,6 @@ class _Attempt:
     caller: str = ""
     how: How | None = None
     machine: str = ""
-    #: Seconds to wait, with ``too-many-attempts``.
-    wait_s: int = 0
 
 
 @attrs.frozen
@@ -150,7 +148,7 @@ class AccessSite:
         client = client_key(attempt.client)
         counted = attempt.client != "local"  # behind a unix socket everybody is
         if counted:
-            self._check_wait(client, attempt)
+            self._check_wait(client)
         try:
             identity = authenticate(request, parameters, callers, self._used_signatures, now=self._now())
         except NotAuthenticated as exc:
@@ -164,10 +162,10 @@ class AccessSite:
             raise ConsoleError(errors.ORIGIN_REFUSED, "another web site made the browser ask")
         return identity
 
-    def _check_wait(self, client: str, attempt: _Attempt) -> None:
-        attempt.wait_s = self._failures.wait_s(client, now=self._clock())
-        if attempt.wait_s:
-            raise ConsoleError(errors.TOO_MANY_ATTEMPTS, f"for {attempt.wait_s} s more")
+    def _check_wait(self, client: str) -> None:
+        wait_s = self._failures.wait_s(client, now=self._clock())
+        if wait_s:
+            raise ConsoleError(errors.TOO_MANY_ATTEMPTS, f"for {wait_s} s more", retry_after_s=wait_s)
 
     # -- what
 
@@ -255,8 +253,6 @@ class AccessSite:
             answer = self._pages.error_page(error, request)
         if error.reason is errors.ACCESS_UNAUTHORISED:
             return attrs.evolve(answer, headers=answer.headers + CHALLENGES)
-        if attempt.wait_s:
-            return attrs.evolve(answer, headers=(*answer.headers, ("Retry-After", str(attempt.wait_s))))
         return answer
 
     @staticmethod

@@ -79,8 +79,8 @@ def error_response(error: ConsoleError, *, close: bool = False) -> Response:
     extra: tuple[tuple[str, str], ...] = ()
     if status == 426:
         extra = upgrade_headers()
-    elif status == 503:
-        extra = (("Retry-After", "30"),)
+    elif error.retry_after_s or status == 503:
+        extra = (("Retry-After", str(error.retry_after_s or 30)),)
     elif status == 405:
         extra = (("Allow", "GET, HEAD"),)
     return Response(status=status, body=f"{reason.slug}: {reason.text}\n".encode(), headers=extra, close=close)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from trio_cpvm.access.limiter import FailureLimiter, client_key
+from trio_cpvm.limiter import FailureLimiter, client_key
 
 
 def test_after_so_many_failures_one_has_to_wait_until_the_first_is_over() -> None:
