@@ -17,6 +17,7 @@ from trio_cpvm.config import Config
 from trio_cpvm.errors import ConsoleError
 from trio_cpvm.front import AnswersClients, Front
 from trio_cpvm.gate import Gate
+from trio_cpvm.limiter import FailureLimiter
 from trio_cpvm.models import ConsoleTarget, Secret
 from trio_cpvm.registry import SessionRegistry
 from trio_cpvm.site import Dial, PublicSite
@@ -90,9 +91,11 @@ def built_pages() -> PageFiles:
     return PageFiles()
 
 
-def make_gate(*, check_source_ip: bool = False) -> Gate:
+def make_gate(*, check_source_ip: bool = False, max_failures: int = 0) -> Gate:
     """A gate that opens tokens of ``KEY`` and thinks it is ``NOW``."""
-    return Gate(tokens=TokenReader(keys=(KEY,)), check_source_ip=check_source_ip, now=lambda: NOW)
+    failures = FailureLimiter(max_failures, 60)
+    tokens = TokenReader(keys=(KEY,))
+    return Gate(tokens=tokens, check_source_ip=check_source_ip, failures=failures, now=lambda: NOW)
 
 
 def make_site(config: Config | None = None, *, dial: Dial = no_host) -> PublicSite:

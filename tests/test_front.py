@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import attrs
@@ -15,10 +16,13 @@ from trio.testing import MockClock
 
 from tests.helpers import HEAD_TIMEOUT_S, has_ipv6, make_front, within
 from trio_cpvm import errors
-from trio_cpvm.errors import ConsoleError
-from trio_cpvm.front import client_address
+from trio_cpvm.addresses import parse_trusted_proxy
+from trio_cpvm.clients import Clients
+from trio_cpvm.errors import ConsoleError, Reason
+from trio_cpvm.front import Front, client_address
 from trio_cpvm.http import Request, Response
 from trio_cpvm.http_io import TakeOver
+from trio_cpvm.limits import Limit
 from trio_cpvm.testing import connected, http_get
 
 timely = within(60)
@@ -165,7 +169,122 @@ async def test_connections_over_the_limit_are_closed_at_once(
         assert front.connections == 0
         async with connected(front.handle) as stream:
             assert (await http_get(stream, "/novnc/status")).status == 200
-    assert logged(caplog) == [(logging.WARNING, "connection refused")] * 3
+    assert front.turned_away == 3
+    assert logged(caplog) == [(logging.WARNING, "connection refused")], "a flood is one line in a second"
+
+
+@timely
+async def test_what_takes_too_long_is_told_as_that(autojump_clock: MockClock) -> None:
+    reached: list[Limit] = []
+    front = make_front()
+    front.on_limit = reached.append
+    async with connected(front.handle) as silent:
+        assert await silent.receive_some() == b""
+    assert reached == [Limit.HEAD_TIME]
+    async with connected(front.handle) as slow:
+        await slow.send_all(GET[:-2])
+        assert (await slow.receive_some()).startswith(b"HTTP/1.1 408 ")
+    assert reached == [Limit.HEAD_TIME] * 2
+    async with connected(front.handle) as stream:
+        assert (await http_get(stream, "/novnc/status")).status == 200
+        assert await stream.receive_some() == b""
+    assert reached == [Limit.HEAD_TIME] * 2, "who has been answered may be silent"
+
+
+# -- one client's connections ------------------------------------------------------------------------------------------
+
+
+def line_of(client: str) -> bytes:
+    family, server = ("TCP6", "2001:db8::ffff") if ":" in client else ("TCP4", "203.0.113.1")
+    return f"PROXY {family} {client} {server} 56324 443\r\n".encode()
+
+
+def crowded_front(*, trusted: str = "unix") -> Front:
+    """A front door behind a proxy on a unix socket, which lets two connections of each client in."""
+    front = make_front()
+    front.max_connections_per_client = 2
+    front.clients = Clients(
+        trusted_proxies=[parse_trusted_proxy(text) for text in ("unix", trusted)], proxy_protocol=True
+    )
+    return front
+
+
+@asynccontextmanager
+async def from_client(front: Front, client: str) -> AsyncIterator[bool]:
+    """A connection of that client; whether it was let in."""
+    async with connected(front.handle) as stream:
+        await stream.send_all(line_of(client))
+        with trio.move_on_after(0.1) as scope:
+            assert await stream.receive_some() == b""
+        yield scope.cancelled_caught
+
+
+@timely
+@pytest.mark.parametrize(
+    ("clients", "let_in"),
+    [
+        (["192.0.2.1"] * 3, [True, True, False]),
+        (["192.0.2.1", "192.0.2.2", "192.0.2.1", "192.0.2.2"], [True] * 4),
+        (["2001:db8::1", "2001:db8::2", "2001:db8::3", "2001:db8:0:1::1"], [True, True, False, True]),
+    ],
+)
+async def test_one_client_has_so_many_connections_and_no_more(
+    clients: list[str], let_in: list[bool], autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    front = crowded_front()
+    reached: list[Limit] = []
+    front.on_limit = reached.append
+    async with AsyncExitStack() as stack:
+        assert [await stack.enter_async_context(from_client(front, client)) for client in clients] == let_in
+        refused = let_in.count(False)
+        assert front.connections == let_in.count(True)
+        assert front.turned_away == refused
+        assert reached == [Limit.CONNECTIONS_PER_CLIENT] * refused
+        assert logged(caplog) == [(logging.WARNING, "connection refused")] * refused
+    await trio.testing.wait_all_tasks_blocked()
+    assert front.per_client == {}
+    async with from_client(front, clients[0]) as again:
+        assert again
+
+
+@timely
+async def test_peers_that_are_many_people_are_not_counted(autojump_clock: MockClock) -> None:
+    front = crowded_front(trusted="192.0.2.0/24")
+    async with AsyncExitStack() as stack:
+        for _ in range(5):
+            assert await stack.enter_async_context(from_client(front, "192.0.2.1")), "a trusted proxy"
+    front = make_front()
+    front.max_connections_per_client = 2
+    async with AsyncExitStack() as stack:
+        for _ in range(5):
+            await stack.enter_async_context(connected(front.handle))
+        await trio.testing.wait_all_tasks_blocked()
+        assert front.connections == 5, "behind a unix socket"
+
+
+@timely
+async def test_no_limit_per_client_is_none(autojump_clock: MockClock) -> None:
+    front = crowded_front()
+    front.max_connections_per_client = 0
+    async with AsyncExitStack() as stack:
+        for _ in range(20):
+            assert await stack.enter_async_context(from_client(front, "192.0.2.1"))
+
+
+@timely
+async def test_a_flood_of_broken_requests_is_a_few_lines(
+    caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
+) -> None:
+    caplog.set_level(logging.INFO)
+    refused: list[Reason] = []
+    front = make_front(max_connections=1000)
+    front.on_refused = refused.append
+    for _ in range(100):
+        async with connected(front.handle) as stream:
+            await stream.send_all(b"GET / HTTP/1.1\r\nno header\r\n\r\n")
+            assert (await stream.receive_some()).startswith(b"HTTP/1.1 400 ")
+    assert refused == [errors.BAD_REQUEST] * 100
+    assert 0 < len(logged(caplog)) < 100
 
 
 # -- addresses, on real sockets ----------------------------------------------------------------------------------------

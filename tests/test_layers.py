@@ -35,10 +35,11 @@ LAYERS = (
             "links",
         },
     ),
-    ("sans-I/O", {"token", "rfb", "http", "control", "limiter", "proxy_protocol"}),
+    ("sans-I/O", {"token", "rfb", "http", "control", "fragments", "limiter", "proxy_protocol"}),
     (
         "trio I/O",
         {
+            "acceptor",
             "streams",
             "websocket",
             "upstream",

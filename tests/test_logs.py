@@ -22,6 +22,7 @@ from trio_cpvm.config import LogConfig
 from trio_cpvm.logger import get_logger
 from trio_cpvm.logs import configure_logging
 from trio_cpvm.models import ConsoleTarget, Secret
+from trio_cpvm.paced_log import PacedLog
 from trio_cpvm.site import PublicSite
 from trio_cpvm.testing import (
     RfbClient,
@@ -245,7 +246,9 @@ async def test_no_secret_of_a_whole_session_is_logged(
 ) -> None:
     stream = configured(form)
     host = ScriptedVncServer(password=PASSWORD)
-    tokens = await everything_that_happens_to_a_token(make_site(dial=host.start(nursery).dial), SPELLED)
+    site = make_site(dial=host.start(nursery).dial)
+    site.refusals = PacedLog(per_s=1000)
+    tokens = await everything_that_happens_to_a_token(site, SPELLED)
     said = stream.getvalue()
     for event in ("session started", "console open", "session ended", "console refused", "page refused", "request"):
         assert event in said

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeAlias
 
+import attrs
 import pytest
 import trio
 import trio.testing
 from prometheus_client.parser import text_string_to_metric_families
 from trio.testing import MockClock
+from wsproto.frame_protocol import FrameProtocol
 
-from tests.helpers import PASSWORD, make_gate, no_host, url, within
+from tests.helpers import PASSWORD, TARGET, make_gate, no_host, url, within
 from trio_cpvm import errors
-from trio_cpvm.config import Config, ServerConfig
+from trio_cpvm.acceptor import open_files_limit
+from trio_cpvm.addresses import parse_trusted_proxy
+from trio_cpvm.config import Config, ServerConfig, SessionConfig
 from trio_cpvm.errors import REASONS
+from trio_cpvm.limits import Limit
 from trio_cpvm.metrics import CONTENT_TYPE, Metrics
-from trio_cpvm.models import SessionEnd
+from trio_cpvm.models import ConsoleTarget, SessionEnd
 from trio_cpvm.server import Server
 from trio_cpvm.site import Dial
 from trio_cpvm.testing import (
@@ -207,6 +213,117 @@ def test_a_browser_gone_before_its_websocket_opened_is_an_end_without_a_duration
     assert counts["trio_cpvm_session_duration_seconds_count", ()] == 0
 
 
+# -- limits ------------------------------------------------------------------------------------------------------------
+
+REACHED = "trio_cpvm_limit_reached_total"
+LIMIT = "trio_cpvm_limit"
+
+
+async def never_there(target: ConsoleTarget, _: trio.Nursery) -> trio.abc.Stream:
+    """The way to a host that does not answer."""
+    await trio.Event().wait()
+    raise AssertionError
+
+
+async def test_every_limit_is_shown_as_it_is_now(autojump_clock: MockClock) -> None:
+    server = make_server(max_connections=77)
+    counted = Counted(server)
+
+    async def shown() -> dict[str, float]:
+        return {
+            dict(labels)["limit"]: value for (name, labels), value in (await counted.now()).items() if name == LIMIT
+        }
+
+    values = await shown()
+    assert set(values) == set(Limit)
+    assert values == {
+        **values,
+        "server.max_connections": 77,
+        "session.idle_timeout_s": 300,
+        "session.lifetime_s": 0,
+        "token.max_failures": 20,
+        "message-size": 1 << 20,
+        "open-files": open_files_limit(),
+    }
+    server.config = attrs.evolve(server.config, session=SessionConfig(max_sessions=3, lifetime_s=60))
+    assert await shown() == {**values, "session.max_sessions": 3, "session.lifetime_s": 60}
+
+
+async def test_tasks_are_counted(autojump_clock: MockClock) -> None:
+    server = make_server()
+    counted = Counted(server)
+    await counted.rise("trio_cpvm_tasks")
+    async with connected(server.front.handle), connected(server.front.handle):
+        await trio.testing.wait_all_tasks_blocked()
+        assert (await counted.rise("trio_cpvm_tasks"))["trio_cpvm_tasks"] >= 2
+
+
+async def test_a_guesser_is_counted_for_each_request_it_makes(autojump_clock: MockClock) -> None:
+    config = ServerConfig(proxy_protocol=True, trusted_proxies=(parse_trusted_proxy("unix"),))
+    server = Server(Config(server=config), gate=make_gate(max_failures=2), dial=no_host)
+    counted = Counted(server)
+    async with connected(server.front.handle) as stream:
+        await stream.send_all(b"PROXY TCP4 192.0.2.66 192.0.2.1 1000 80\r\n")
+        for path, status in [("/novnc", 403), ("/novnc/status", 200), ("/novnc", 429), ("/novnc/status", 200)]:
+            assert (await http_get(stream, f"{path}?token=x")).status == status
+        with pytest.raises(UpgradeRefused) as caught:
+            await open_websocket(stream, url("/websockify"))
+    assert caught.value.status == 429
+    assert await counted.rise(REACHED) == {REACHED + "{limit=token.max_failures}": 3}
+
+
+async def test_limits_on_sessions_are_counted(autojump_clock: MockClock) -> None:
+    session = SessionConfig(second_viewer="share", max_sessions_per_machine=1, handshake_timeout_s=5)
+    server = Server(Config(session=session), gate=make_gate(), dial=never_there)
+    counted = Counted(server)
+    async with connected(server.front.handle) as first, connected(server.front.handle) as second:
+        await open_websocket(first, url("/websockify"))
+        with pytest.raises(UpgradeRefused):
+            await open_websocket(second, url("/websockify", attrs.evolve(TARGET, session_uuid="another")))
+        assert await counted.rise(REACHED) == {REACHED + "{limit=session.max_sessions_per_machine}": 1}
+        await server.registry.wait_empty()
+    assert await counted.rise(REACHED) == {REACHED + "{limit=session.handshake_timeout_s}": 1}
+
+
+@pytest.mark.parametrize(
+    ("session", "limit"),
+    [
+        (SessionConfig(idle_timeout_s=5), "session.idle_timeout_s"),
+        (SessionConfig(lifetime_s=5), "session.lifetime_s"),
+        (SessionConfig(host_silence_timeout_s=5), "session.host_silence_timeout_s"),
+    ],
+)
+async def test_what_ends_consoles_is_counted(
+    session: SessionConfig, limit: str, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    host = ScriptedVncServer(password=PASSWORD).start(nursery)
+    server = Server(Config(session=session), gate=make_gate(), dial=host.dial)
+    counted = Counted(server)
+    async with connected(server.front.handle) as stream:
+        await RfbClient(await open_websocket(stream, url("/websockify"))).handshake()
+        await server.registry.wait_empty()
+    assert await counted.rise(REACHED) == {REACHED + "{limit=" + limit + "}": 1}
+
+
+@pytest.mark.parametrize("frames", [1, 5000], ids=["too large", "too many pieces"])
+async def test_messages_that_are_too_large_are_counted(
+    frames: int, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    host = ScriptedVncServer(password=PASSWORD).start(nursery)
+    server = Server(Config(), gate=make_gate(), dial=host.dial)
+    counted = Counted(server)
+    async with connected(server.front.handle) as stream:
+        websocket = await open_websocket(stream, url("/websockify"))
+        await RfbClient(websocket).handshake()
+        payload = b"x" * ((1 << 20) // frames + 1)
+        protocol = FrameProtocol(client=True, extensions=[])
+        with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            for _ in range(frames):
+                await stream.send_all(protocol.send_data(payload, fin=frames == 1))
+        await server.registry.wait_empty()
+    assert await counted.rise(REACHED) == {REACHED + "{limit=message-size}": 1}
+
+
 def test_the_librarys_creation_times_are_left_out() -> None:
     assert b"_created" not in Metrics().exposition()
 
@@ -226,6 +343,7 @@ def test_the_dashboards_labels_exist() -> None:
     metrics = Metrics()
     metrics.watch_connections(lambda: {"public": 0, "admin": 0}, lambda: 0)
     metrics.watch_sessions(lambda: 0, lambda: False, lambda: {"up": 0, "down": 0})
+    metrics.watch_limits(lambda: dict.fromkeys(Limit, 0))
     labels = {key for _, pairs in parsed(metrics.exposition()) for key, _ in pairs}
     text = DASHBOARD.read_text("utf-8")
     grouped = {word.strip() for group in re.findall(r"by \(([^)]*)\)", text) for word in group.split(",")}

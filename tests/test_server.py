@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import socket
 import stat
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -19,7 +20,7 @@ from trio_cpvm.errors import BadConfiguration
 from trio_cpvm.links import reachable_url
 from trio_cpvm.models import ConsoleTarget
 from trio_cpvm.parts import make_gate as make_configured_gate
-from trio_cpvm.server import Bound, Server
+from trio_cpvm.server import Bound, Server, scarce_files
 from trio_cpvm.site import Dial
 from trio_cpvm.testing import (
     RfbClient,
@@ -364,3 +365,19 @@ async def test_no_key_file_means_no_daemon(tmp_path: Path) -> None:
     config = attrs.evolve(config_for(), token=TokenConfig(key_files=(tmp_path / "none.json",)))
     with pytest.raises(BadConfiguration, match=r"none\.json: No such file"):
         Server(config)
+
+
+@pytest.mark.parametrize(
+    ("open_files", "words"),
+    [
+        (math.inf, []),
+        (40192, []),
+        (4096, ["RLIMIT_NOFILE = 4096 (wanted: 40192)", "room for 1952 connections", "server.max_connections = 20000"]),
+        (1024, ["room for 416 connections", "session.max_sessions = 1000"]),
+    ],
+)
+def test_too_few_open_files_for_the_configured_limits_are_told(open_files: float, words: list[str]) -> None:
+    warnings = scarce_files(Config(), open_files)
+    assert len(warnings) == bool(words)
+    for word in words:
+        assert word in warnings[0]

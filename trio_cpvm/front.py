@@ -6,9 +6,11 @@ arrives here is a bug and is logged as one.
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import attrs
@@ -16,10 +18,13 @@ import trio
 
 from .addresses import LOCAL, UNKNOWN, normal_address
 from .clients import Clients, Peer, ProxyHeaderMissing
-from .errors import Reason
+from .errors import ConsoleError, Reason
 from .http import Request, Response
 from .http_io import Site, TakeOver, serve_http
+from .limiter import client_key
+from .limits import Limit
 from .logger import get_logger
+from .paced_log import PacedLog
 from .streams import keep_alive
 
 log = get_logger("trio_cpvm.front")
@@ -33,6 +38,10 @@ class AnswersClients(Protocol):
         ...
 
 
+class TooManyConnections(Exception):
+    """One client has as many connections as it may have."""
+
+
 @attrs.define(eq=False, kw_only=True)
 class Front:
     """Takes the connections of one kind of listener.
@@ -41,21 +50,30 @@ class Front:
         site: what answers.
         head_timeout_s: seconds for a request head.
         max_connections: open connections; further ones are closed at once.
+        max_connections_per_client: likewise, of one address (IPv6: of one /64 network); 0: no such limit. Peers that
+            are many people are not counted: those of unix sockets, and trusted proxies that do not say who is behind.
         tls: gives the certificate for connections that begin with TLS.
         clients: finds out who is asking, through reverse proxies.
         on_refused: told about requests that no site has seen.
+        on_limit: told about each limit that ended or refused a connection.
         connections: how many are open.
+        per_client: how many each counted client has open.
         turned_away: how many were closed at once for want of room.
     """
 
     site: AnswersClients
     head_timeout_s: float
     max_connections: int
+    max_connections_per_client: int = 0
     tls: Callable[[], ssl.SSLContext] | None = None
     clients: Clients = attrs.field(factory=Clients)
     on_refused: Callable[[Reason], None] | None = None
+    on_limit: Callable[[Limit], None] | None = None
     connections: int = 0
+    per_client: Counter[str] = attrs.field(factory=Counter)
     turned_away: int = 0
+    _requests: PacedLog = attrs.field(factory=PacedLog, init=False)
+    _connections: PacedLog = attrs.field(factory=lambda: PacedLog(1), init=False)
 
     async def handle_tls(self, stream: trio.abc.Stream) -> None:
         """As ``handle``, for a connection that begins with TLS."""
@@ -67,8 +85,7 @@ class Front:
 
     async def _serve(self, stream: trio.abc.Stream, *, secure: bool) -> None:
         if self.connections >= self.max_connections:
-            self.turned_away += 1
-            log.warning("connection refused", detail=f"server.max_connections = {self.max_connections}")
+            self._turn_away(Limit.CONNECTIONS, f"{Limit.CONNECTIONS} = {self.max_connections}")
             await trio.aclose_forcefully(stream)
             return
         self.connections += 1
@@ -76,19 +93,61 @@ class Front:
             keep_alive(stream)
             address = client_address(stream)
             peer = await self.clients.behind(stream, address, timeout_s=self.head_timeout_s)
-            if secure:
-                stream = await self._handshake(stream)
-            site = self._site_for(peer, secure=secure)
-            await serve_http(stream, site, head_timeout_s=self.head_timeout_s, on_refused=self.on_refused)
+            with self._counted(peer):
+                if secure:
+                    stream = await self._handshake(stream)
+                site = self._site_for(peer, secure=secure)
+                await serve_http(stream, site, head_timeout_s=self.head_timeout_s, on_refused=self._refused)
         except* (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError) as gone:
             log.debug("connection lost", detail=str(gone.exceptions[0]))
+            if gone.subgroup(trio.TooSlowError) is not None:
+                self._reached(Limit.HEAD_TIME)
         except* ProxyHeaderMissing as missing:
-            log.info("connection refused", client=address, detail=str(missing.exceptions[0]))
+            self._connections.write(log.info, "connection refused", client=address, detail=str(missing.exceptions[0]))
+        except* TooManyConnections as crowd:
+            self._turn_away(Limit.CONNECTIONS_PER_CLIENT, str(crowd.exceptions[0]), client=peer.address)
         except* Exception:
             log.exception("internal error")
         finally:
             self.connections -= 1
             await trio.aclose_forcefully(stream)
+
+    @contextlib.contextmanager
+    def _counted(self, peer: Peer) -> Iterator[None]:
+        """The connection counts as its client's within the block.
+
+        Raises:
+            TooManyConnections: it has no room; the text says why.
+        """
+        if peer.address in (LOCAL, UNKNOWN) or self.clients.trusts(peer.address):
+            yield
+            return
+        key, limit = client_key(peer.address), self.max_connections_per_client
+        if 0 < limit <= self.per_client[key]:
+            raise TooManyConnections(f"{Limit.CONNECTIONS_PER_CLIENT} = {limit}")
+        self.per_client[key] += 1
+        try:
+            yield
+        finally:
+            self.per_client[key] -= 1
+            if not self.per_client[key]:
+                del self.per_client[key]
+
+    def _turn_away(self, limit: Limit, detail: str, **who: str) -> None:
+        self.turned_away += 1
+        self._connections.write(log.warning, "connection refused", detail=detail, **who)
+        self._reached(limit)
+
+    def _refused(self, error: ConsoleError) -> None:
+        self._requests.write(log.info, "request refused", reason=error.reason.slug, detail=error.detail)
+        if self.on_refused is not None:
+            self.on_refused(error.reason)
+        if error.limit is not None:
+            self._reached(error.limit)
+
+    def _reached(self, limit: Limit) -> None:
+        if self.on_limit is not None:
+            self.on_limit(limit)
 
     def _site_for(self, peer: Peer, *, secure: bool) -> Site:
         """What answers the requests of one connection, told who is asking each time."""

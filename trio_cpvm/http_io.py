@@ -11,9 +11,10 @@ import attrs
 import trio
 
 from . import errors
-from .errors import ConsoleError, Reason
+from .errors import ConsoleError
 from .http import Door, Request, Response
 from .http.upgrade import error_response
+from .limits import Limit
 from .logger import get_logger
 
 log = get_logger("trio_cpvm.http")
@@ -43,7 +44,7 @@ async def serve_http(
     site: Site,
     *,
     head_timeout_s: float,
-    on_refused: Callable[[Reason], None] | None = None,
+    on_refused: Callable[[ConsoleError], None] | None = None,
 ) -> None:
     """Serve one connection until it ends. The stream stays the caller's to close.
 
@@ -55,19 +56,20 @@ async def serve_http(
 
     Raises:
         trio.BrokenResourceError: the peer is gone.
+        trio.TooSlowError: the peer has never said anything.
         Exception: what ``site`` or a take-over handler raises, except ``ConsoleError``.
     """
     door = Door()
 
     def refuse(error: ConsoleError) -> Response:
-        log.info("request refused", reason=error.reason.slug, detail=error.detail)
         if on_refused is not None:
-            on_refused(error.reason)
+            on_refused(error)
         return error_response(error, close=True)
 
+    answered = False
     while True:
         try:
-            request = await _next_request(stream, door, head_timeout_s)
+            request = await _next_request(stream, door, head_timeout_s, silent=answered)
             if request is None:
                 return
         except ConsoleError as error:
@@ -83,6 +85,7 @@ async def serve_http(
                 return
         log.debug("request", method=request.method[:16], path=_shown(request.path), status=answer.status)
         await _answer(stream, door, answer)
+        answered = True
         if not door.keeps_alive:
             await _linger(stream)
             return
@@ -100,8 +103,8 @@ async def _ask(site: Site, request: Request) -> Response | TakeOver:
         return error_response(error)
 
 
-async def _next_request(stream: trio.abc.Stream, door: Door, timeout_s: float) -> Request | None:
-    """The next request; ``None`` if the peer closed, or said nothing in the time."""
+async def _next_request(stream: trio.abc.Stream, door: Door, timeout_s: float, *, silent: bool) -> Request | None:
+    """The next request; ``None`` if the peer closed, or said nothing in the time where it may be ``silent``."""
     with trio.move_on_after(timeout_s):
         while (request := door.next_request()) is None:
             data = await stream.receive_some(RECEIVE_BYTES)
@@ -109,9 +112,12 @@ async def _next_request(stream: trio.abc.Stream, door: Door, timeout_s: float) -
                 return None
             door.receive(data)
         return request
-    if door.idle:
+    if door.idle and silent:
         return None
-    raise ConsoleError(errors.REQUEST_TIMEOUT, f"no whole request head within {timeout_s:g} s")
+    if door.idle:
+        raise trio.TooSlowError
+    detail = f"no whole request head within {timeout_s:g} s"
+    raise ConsoleError(errors.REQUEST_TIMEOUT, detail, limit=Limit.HEAD_TIME)
 
 
 async def _answer(stream: trio.abc.Stream, door: Door, response: Response) -> None:

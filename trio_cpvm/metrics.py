@@ -19,6 +19,7 @@ from prometheus_client.registry import Collector
 
 from . import __version__, errors
 from .errors import REASONS, Reason
+from .limits import Limit
 from .models import SessionEnd
 
 #: Of ``Metrics.exposition``.
@@ -63,6 +64,12 @@ class Metrics:
             ("status",),
             registry=self._registry,
         )
+        self._limits = Counter(
+            "trio_cpvm_limit_reached",
+            "How often a limit has refused or ended something; token.max_failures: for each request while it holds.",
+            ("limit",),
+            registry=self._registry,
+        )
         self._duration = Histogram(
             "trio_cpvm_session_duration_seconds",
             "From a session's WebSocket to its end, whether or not a screen was seen.",
@@ -104,6 +111,8 @@ class Metrics:
             self._access.labels(status)
         for result in ("ok", "refused"):
             self._reloads.labels(result)
+        for limit in Limit:
+            self._limits.labels(str(limit))
 
     # -- events
 
@@ -124,6 +133,8 @@ class Metrics:
             self._handshake.observe(opened_after_s)
         if end is not None:
             self._duration.observe(end.duration_s)
+            if end.limit is not None:
+                self.limit_reached(end.limit)
             self._ended_bytes["up"] += end.bytes_up
             self._ended_bytes["down"] += end.bytes_down
 
@@ -139,6 +150,10 @@ class Metrics:
         """The configuration was read anew; whether it was taken."""
         self._reloads.labels("ok" if ok else "refused").inc()
         self._last_reload.set(int(ok))
+
+    def limit_reached(self, limit: Limit) -> None:
+        """A limit has refused or ended something."""
+        self._limits.labels(str(limit)).inc()
 
     # -- what is asked for when somebody wants to know
 
@@ -175,8 +190,18 @@ class Metrics:
         gauge = Gauge("trio_cpvm_connections", "Open connections.", ("listener",), registry=self._registry)
         for listener in opened():
             gauge.labels(listener).set_function(partial(_entry, opened, listener))
-        name, text = "trio_cpvm_connections_refused", "Browser connections beyond server.max_connections."
+        name, text = "trio_cpvm_connections_refused", "Browser connections closed at once for want of room."
         self._registry.register(_Counted(name, text, "listener", lambda: {"public": refused()}))
+
+    def watch_limits(self, values: Callable[[], Mapping[Limit, float]]) -> None:
+        """Show the limits as they are at the moment; 0: there is none."""
+        gauge = Gauge("trio_cpvm_limit", "What is configured; 0: no limit.", ("limit",), registry=self._registry)
+        for limit in Limit:
+            gauge.labels(str(limit)).set_function(partial(_limit, values, limit))
+
+    def watch_tasks(self, count: Callable[[], int]) -> None:
+        """Show how many tasks there are: one that grows while consoles do not is a leak."""
+        Gauge("trio_cpvm_tasks", "Living tasks.", registry=self._registry).set_function(count)
 
     def exposition(self) -> bytes:
         """Everything in Prometheus' text format, of ``CONTENT_TYPE``."""
@@ -185,6 +210,10 @@ class Metrics:
 
 def _entry(values: Callable[[], Mapping[str, int]], name: str) -> int:
     return values()[name]
+
+
+def _limit(values: Callable[[], Mapping[Limit, float]], limit: Limit) -> float:
+    return values()[limit]
 
 
 class _Counted(Collector):

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import attrs
 
 from .errors import Reason, sanitise_text
+from .limits import Limit
 
 
 @final
@@ -162,6 +163,7 @@ class SessionEnd:
         bytes_down: payload bytes relayed from host to browser.
         duration_s: seconds from the accepted WebSocket to the end.
         broken: nobody meant it to end: a connection was lost, say.
+        limit: the limit that ended it, where it was one.
     """
 
     reason: Reason
@@ -170,6 +172,7 @@ class SessionEnd:
     bytes_down: int = 0
     duration_s: float = 0.0
     broken: bool = False
+    limit: Limit | None = None
 
 
 def is_loopback(host: str) -> bool:

@@ -14,6 +14,7 @@ import trio
 
 from . import errors
 from .errors import ConsoleError, Reason
+from .limits import Limit
 from .rfb.input_watcher import InputWatcher
 from .websocket import WebSocketStream
 
@@ -46,6 +47,7 @@ class Relay:
         touched_at: when the user last gave a sign, on trio's clock.
         reason: why it ended; ``None`` while it runs. The first one counts.
         detail: what exactly happened, for the log.
+        limit: the limit that ended it, where it was one.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class Relay:
         self._sending_down = 0
         self.reason: Reason | None = None
         self.detail = ""
+        self.limit: Limit | None = None
 
     @property
     def idle_left_s(self) -> float | None:
@@ -101,11 +104,11 @@ class Relay:
         self.touched_at = trio.current_time()
         self._idle.deadline = self.touched_at + self._idle_timeout_s
 
-    def end(self, reason: Reason, detail: str = "") -> None:
+    def end(self, reason: Reason, detail: str = "", limit: Limit | None = None) -> None:
         """End the relay: reads stop at once, messages on their way get ``FLUSH_S`` seconds. The first call counts."""
         if self.reason is not None:
             return
-        self.reason, self.detail = reason, detail
+        self.reason, self.detail, self.limit = reason, detail, limit
         self._ended.set()
         for scope in self._reads:
             scope.cancel()
@@ -137,11 +140,12 @@ class Relay:
             with trio.CancelScope(deadline=deadline) as lifetime, self._idle, self._host_silence:
                 await self._ended.wait()
             if lifetime.cancelled_caught:
-                self.end(errors.LIFETIME_REACHED)
+                self.end(errors.LIFETIME_REACHED, limit=Limit.LIFETIME)
             elif self._idle.cancelled_caught:
-                self.end(errors.IDLE_TIMEOUT, f"no input for {idle_timeout_s:g} s")
+                self.end(errors.IDLE_TIMEOUT, f"no input for {idle_timeout_s:g} s", Limit.IDLE_TIME)
             elif self._host_silence.cancelled_caught:
-                self.end(errors.UPSTREAM_TIMEOUT, f"nothing from the host for {host_silence_timeout_s:g} s")
+                detail = f"nothing from the host for {host_silence_timeout_s:g} s"
+                self.end(errors.UPSTREAM_TIMEOUT, detail, Limit.HOST_SILENCE)
             nursery.cancel_scope.deadline = trio.current_time() + FLUSH_S
 
     async def _copy_up(self, data: bytes | bytearray) -> None:
@@ -163,7 +167,7 @@ class Relay:
             data = await self._read(self._browser)
             if not data:
                 reason = errors.CLIENT_PROTOCOL if self._browser.violation else errors.CLOSED_BY_USER
-                self.end(reason, f"the browser {self._browser.ended_by}")
+                self.end(reason, f"the browser {self._browser.ended_by}", self._browser.limit)
 
     async def _copy_down(self, data: bytes | bytearray) -> None:
         while self.reason is None:
@@ -190,7 +194,8 @@ class Relay:
                 return
             self._host_silence.deadline = math.inf  # while the browser takes its time
             if not data:
-                self.end(errors.CLOSED_BY_GUEST, "the host closed the connection")
+                limit = self._server.limit if isinstance(self._server, WebSocketStream) else None
+                self.end(errors.CLOSED_BY_GUEST, "the host closed the connection", limit)
 
     def _filtered(self, direction: Filter | None, data: bytes | bytearray) -> bytes | bytearray | None:
         """What passes; ``None`` if the relay has ended because of it."""

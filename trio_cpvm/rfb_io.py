@@ -15,6 +15,7 @@ import trio
 
 from . import errors
 from .errors import ConsoleError, Side
+from .limits import Limit
 from .rfb.commands import Command, Established, Failed, Reconnect, SendToClient, SendToServer, StartTls
 from .rfb.handshake import Handshake
 from .upstream.tls import secured_by, tls_words
@@ -106,10 +107,12 @@ class HandshakeDriver:
     def _timeout_error(self, timeout_s: float) -> ConsoleError:
         waiting = self._shake.waiting_for_what
         if self._shake.done:
-            return ConsoleError(errors.CLIENT_TIMEOUT, f"the handshake's end was not taken within {timeout_s:g} s")
-        if self._shake.waiting_for is Side.DOWNSTREAM:
-            return ConsoleError(errors.CLIENT_TIMEOUT, f"no {waiting} within {timeout_s:g} s")
-        return ConsoleError(errors.UPSTREAM_TIMEOUT, f"still waiting for {waiting} after {timeout_s:g} s")
+            reason, detail = errors.CLIENT_TIMEOUT, f"the handshake's end was not taken within {timeout_s:g} s"
+        elif self._shake.waiting_for is Side.DOWNSTREAM:
+            reason, detail = errors.CLIENT_TIMEOUT, f"no {waiting} within {timeout_s:g} s"
+        else:
+            reason, detail = errors.UPSTREAM_TIMEOUT, f"still waiting for {waiting} after {timeout_s:g} s"
+        return ConsoleError(reason, detail, limit=Limit.HANDSHAKE_TIME)
 
     async def _connect_server(self) -> None:
         """Connect, and tell the machine whether the connection is safe, or why there is none."""

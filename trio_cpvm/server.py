@@ -13,6 +13,7 @@ import attrs
 import trio
 
 from . import errors
+from .acceptor import FILES_PER_CONNECTION, RESERVED_FILES, Acceptor, open_files_limit, room_for_connections
 from .admin import AdminSite
 from .attached_repl import AttachedRepl
 from .certificates import BrowserTls, watch
@@ -24,6 +25,7 @@ from .gate import Gate
 from .http import Request
 from .http_io import TakeOver
 from .inspection import names_in_reach
+from .limits import Limit
 from .listeners import InheritedSockets, listener_urls, open_listeners
 from .logger import get_logger
 from .metrics import Metrics
@@ -31,6 +33,7 @@ from .models import is_loopback
 from .parts import Parts, make_parts
 from .registry import SessionRegistry
 from .site import Dial, PublicSite
+from .websocket import MAX_MESSAGE_BYTES
 
 log = get_logger("trio_cpvm.server")
 
@@ -95,9 +98,11 @@ class Server:
             site=self._public_site(),
             head_timeout_s=config.server.head_timeout_s,
             max_connections=config.server.max_connections,
+            max_connections_per_client=config.server.max_connections_per_client,
             tls=lambda: self._certificate.context,
             clients=self.parts.clients,
             on_refused=partial(self.metrics.refused, "request"),
+            on_limit=self.metrics.limit_reached,
         )
         self._repl = AttachedRepl(names=partial(names_in_reach, self))
         self.admin_front = Front(
@@ -111,6 +116,8 @@ class Server:
             head_timeout_s=config.server.head_timeout_s,
             max_connections=ADMIN_MAX_CONNECTIONS,
         )
+        self._acceptor = Acceptor(holds_back=True, on_limit=self.metrics.limit_reached)
+        self._admin_acceptor = Acceptor(holds_back=False, on_limit=self.metrics.limit_reached)
         self._show_in(self.metrics)
 
     @property
@@ -142,6 +149,7 @@ class Server:
         self.front.site = self._public_site()
         self.front.head_timeout_s = self.admin_front.head_timeout_s = config.server.head_timeout_s
         self.front.max_connections = config.server.max_connections
+        self.front.max_connections_per_client = config.server.max_connections_per_client
         self.front.clients = parts.clients
 
     def _public_site(self) -> PublicSite:
@@ -172,6 +180,8 @@ class Server:
         metrics.watch_sessions(
             lambda: len(self.registry), lambda: self.registry.draining, lambda: self.registry.bytes_relayed
         )
+        metrics.watch_limits(lambda: limits_in(self.config))
+        metrics.watch_tasks(lambda: trio.lowlevel.current_statistics().tasks_living)
 
     def _attach(self, request: Request) -> TakeOver:
         if not self.config.admin.repl:
@@ -217,13 +227,13 @@ class Server:
             self._inherited.require_all_taken()
             async with trio.open_nursery() as connections:
                 accept_admin = partial(
-                    trio.serve_listeners, self.admin_front.handle, admin, handler_nursery=connections
+                    self._admin_acceptor.serve, self.admin_front.handle, admin, handler_nursery=connections
                 )
                 connections.start_soon(accept_admin)
                 async with trio.open_nursery() as accepting:
                     for listeners, handler in ((plain, self.front.handle), (tls, self.front.handle_tls)):
                         if listeners:
-                            accept = partial(trio.serve_listeners, handler, listeners, handler_nursery=connections)
+                            accept = partial(self._acceptor.serve, handler, listeners, handler_nursery=connections)
                             accepting.start_soon(accept)
                     if tls:
                         accepting.start_soon(watch, lambda: self._certificate)
@@ -232,6 +242,8 @@ class Server:
                         log.info("listening", url=url)
                     for url in bound.admin:
                         log.info("listening for operators", url=url)
+                    for warning in scarce_files(self.config, open_files_limit()):
+                        log.warning("few open files", detail=warning)
                     task_status.started(bound)
                     await self._drain_asked.wait()
                     accepting.cancel_scope.cancel()
@@ -260,6 +272,28 @@ class Server:
     async def _cancel_on_stop(self, scope: trio.CancelScope) -> None:
         await self._stop_asked.wait()
         scope.cancel()
+
+
+def scarce_files(config: Config, open_files: float) -> list[str]:
+    """Which limits will never be reached for want of file descriptors."""
+    room, wanted = room_for_connections(open_files), config.server.max_connections
+    if room >= wanted:
+        return []
+    limits = [Limit.CONNECTIONS, *([Limit.SESSIONS] if room < config.session.max_sessions else [])]
+    values = limits_in(config)
+    beyond = " and ".join(f"{limit} = {values[limit]:g}" for limit in limits)
+    needed = wanted * FILES_PER_CONNECTION + RESERVED_FILES
+    return [f"RLIMIT_NOFILE = {open_files:g} (wanted: {needed}): room for {room:g} connections, less than {beyond}"]
+
+
+def limits_in(config: Config) -> dict[Limit, float]:
+    """What each limit is at the moment; 0: none."""
+    values: dict[Limit, float] = {Limit.MESSAGE_SIZE: MAX_MESSAGE_BYTES, Limit.OPEN_FILES: open_files_limit()}
+    for limit in Limit:
+        if limit not in values:
+            section, _, key = limit.partition(".")
+            values[limit] = getattr(getattr(config, section), key)
+    return values
 
 
 def insecure_settings(config: Config) -> list[str]:

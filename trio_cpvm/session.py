@@ -208,6 +208,7 @@ class Session:
                 bytes_down=self.bytes_down,
                 duration_s=self.age_s,
                 broken=ended.reason.retryable or (ended.reason is errors.CLOSED_BY_USER and browser.lost),
+                limit=ended.limit,
             )
             self._write_record(ended)
         code = ended.reason.close_code or errors.INTERNAL_ERROR.close_code or 1011
@@ -253,7 +254,7 @@ class Session:
             return ended
         # cancelled from outside without a reason: only a broken WebSocket does that
         if self._relay is not None and self._relay.reason is not None:  # it was ending already
-            return ConsoleError(self._relay.reason, self._relay.detail)
+            return ConsoleError(self._relay.reason, self._relay.detail, limit=self._relay.limit)
         return ConsoleError(errors.CLIENT_PROTOCOL, "the WebSocket broke")
 
     def _answer_page(self, text: str) -> str | None:
@@ -314,7 +315,7 @@ class Session:
             case Failed(error, farewell):
                 self._farewell = farewell
                 if error.reason is errors.CLOSED_BY_USER and browser.violation:
-                    return ConsoleError(errors.CLIENT_PROTOCOL, f"the browser {browser.ended_by}")
+                    return ConsoleError(errors.CLIENT_PROTOCOL, f"the browser {browser.ended_by}", limit=browser.limit)
                 return error
             case _:
                 return self._ending or ConsoleError(errors.INTERNAL_ERROR, "the handshake has no outcome")
@@ -348,7 +349,7 @@ class Session:
             from_browser=from_browser,
             from_server=from_server,
         )
-        return ConsoleError(relay.reason or errors.INTERNAL_ERROR, relay.detail)
+        return ConsoleError(relay.reason or errors.INTERNAL_ERROR, relay.detail, limit=relay.limit)
 
     def _filters(self, established: Established) -> tuple[ClientFilter | None, ServerFilter | None]:
         """What stands between browser and host, as far as something has to: the stricter of token and configuration."""

@@ -22,9 +22,11 @@ from .gate import Gate
 from .http import Request, Response, Upgrade, websocket_upgrade
 from .http.origin import origin_allowed
 from .http_io import TakeOver
+from .limits import Limit
 from .logger import get_logger
 from .metrics import Metrics
 from .models import ConsoleTarget
+from .paced_log import PacedLog
 from .registry import SessionRegistry
 from .rfb_io import SecureStream
 from .session import Session, filter_policy
@@ -63,6 +65,7 @@ class PublicSite:
         start_tls: begins TLS on that way.
         access: the access endpoint, where it is enabled.
         metrics: counts.
+        refusals: writes the refusals' lines.
     """
 
     config: Config
@@ -73,6 +76,7 @@ class PublicSite:
     start_tls: StartsTls | None = None
     access: AccessSite | None = None
     metrics: Metrics = attrs.field(factory=Metrics)
+    refusals: PacedLog = attrs.field(factory=PacedLog)
 
     async def answer(self, request: Request, client: str) -> Response | TakeOver:
         """Answer one request.
@@ -93,7 +97,7 @@ class PublicSite:
         try:
             return self._page_or_file(request, client)
         except ConsoleError as error:
-            log.info("page refused", client=client, reason=error.reason.slug, detail=error.detail)
+            self._log_refusal("page refused", client, error)
             self.metrics.refused("page", error.reason)
             return self.pages.error_page(error, request)
 
@@ -111,9 +115,19 @@ class PublicSite:
         raise ConsoleError(errors.NOT_FOUND)
 
     def _check(self, request: Request, client: str) -> ConsoleTarget:
-        target = self.gate.look(request, client)
-        self.registry.check_room(client, target, resumes=self.gate.may_resume(target, client))
+        try:
+            target = self.gate.look(request, client)
+            self.registry.check_room(client, target, resumes=self.gate.may_resume(target, client))
+        except ConsoleError as error:
+            if error.limit is not None:
+                self.metrics.limit_reached(error.limit)
+            raise
         return target
+
+    def _log_refusal(self, event: str, client: str, error: ConsoleError) -> None:
+        # Who has to wait has been logged with the failure that it waits for; each further request would be one line.
+        line = log.debug if error.reason is errors.TOO_MANY_ATTEMPTS else log.info
+        self.refusals.write(line, event, client=client, reason=error.reason.slug, detail=error.detail)
 
     def _setup(self, target: ConsoleTarget) -> ConsoleSetup:
         policy = filter_policy(target, self.config.session)
@@ -156,7 +170,7 @@ class PublicSite:
             resumes = self.gate.may_resume(target, client)
             self.gate.use_up(target, client)
         except ConsoleError as error:
-            log.info("console refused", client=client, reason=error.reason.slug, detail=error.detail)
+            self._log_refusal("console refused", client, error)
             self.metrics.refused("console", error.reason)
             raise
         session = Session(
@@ -179,8 +193,10 @@ class PublicSite:
             try:
                 async with accept_websocket(transport, upgrade, timeout_s=self.config.server.head_timeout_s) as browser:
                     await session.run(browser, partial(self.dial, session.target), self._secure(session.target))
-            except* (trio.BrokenResourceError, trio.TooSlowError):
-                pass  # the browser was gone before the WebSocket was open; a session that ran lets none of them out
+            except* (trio.BrokenResourceError, trio.TooSlowError) as gone:
+                # The browser was gone before the WebSocket was open; a session that ran lets none of them out.
+                if gone.subgroup(trio.TooSlowError) is not None:
+                    self.metrics.limit_reached(Limit.HEAD_TIME)
             finally:
                 if session.outcome is None:
                     session.never_opened()

@@ -23,15 +23,21 @@ import wsproto.utilities
 from . import errors
 from .control import MAX_TEXT_CHARS
 from .errors import ConsoleError, close_reason
+from .fragments import PieceCounter
 from .http import Upgrade
+from .limits import Limit
 from .streams import Delivery, PrefixedStream, delivery
 
 #: A message of a browser; noVNC sends at most 10 KiB at a time, a paste in one message is still no megabyte.
 MAX_MESSAGE_BYTES = 1 << 20
 RECEIVE_BUFFER_BYTES = 16384
+#: The pieces a message may come in; each costs some fifty bytes. The largest one in the smallest TCP segments that are
+#: usual (536 bytes, RFC 9293 section 3.7.1), each read by itself, is in half as many.
+MAX_PIECES = 4096
 #: A message of a host: a whole framebuffer update, with some.
 MAX_HOST_MESSAGE_BYTES = 16 << 20
 HOST_RECEIVE_BUFFER_BYTES = 65536
+MAX_HOST_PIECES = 32768
 #: What a host may say until its WebSocket is open; the library would keep all of a refusal's body.
 MAX_HOST_HANDSHAKE_BYTES = 1 << 20
 #: How long the answer to a text may still take to leave once nobody waits for it any more, in seconds.
@@ -42,16 +48,23 @@ PONG_BYTES = 10
 LOOKS = 8
 
 #: Close codes that the library gives when the peer broke the protocol (RFC 6455 section 7.4.1).
-_VIOLATIONS = {1002: "broke the WebSocket protocol", 1007: "sent malformed text", 1009: "sent too large a message"}
+_TOO_LARGE = 1009
+_VIOLATIONS = {
+    1002: "broke the WebSocket protocol",
+    1007: "sent malformed text",
+    _TOO_LARGE: "sent too large a message",
+}
 
 
 class _BoundedStream(PrefixedStream):
     """Bounds what the library may have taken in without a message coming out of it.
 
-    The library bounds a message by its bytes: of fragments without any, or pings, it would take and keep ever more.
+    The library bounds a message by its bytes: of fragments without any, or pings, it would take and keep ever more, and
+    it keeps each piece of a message by itself.
 
     Attributes:
         limit: bytes without a message.
+        max_pieces: what a message may come in.
         unclaimed: how many have come since the last one.
         overrun: whether that was too many.
         reads: how often something has come.
@@ -59,9 +72,11 @@ class _BoundedStream(PrefixedStream):
         torn: whether a write was given up, perhaps within a frame.
     """
 
-    def __init__(self, prefix: bytes, stream: trio.abc.Stream, limit: int) -> None:
+    def __init__(self, prefix: bytes, stream: trio.abc.Stream, limit: int, max_pieces: int) -> None:
         super().__init__(prefix, stream)
         self.limit = limit
+        self.max_pieces = max_pieces
+        self._counter = PieceCounter()
         self.unclaimed = 0
         self.overrun = False
         self.reads = 0
@@ -80,7 +95,7 @@ class _BoundedStream(PrefixedStream):
         data = await super().receive_some(max_bytes)
         self.reads += 1
         self.unclaimed += len(data)
-        if self.unclaimed > self.limit:
+        if self._counter.feed(data) > self.max_pieces or self.unclaimed > self.limit:
             self.overrun = True
             raise trio.BrokenResourceError("too much without a message")
         return data
@@ -118,6 +133,7 @@ class WebSocketStream(trio.abc.Stream):
             text where nobody asked for them, break the protocol.
         ended_by: how the peer's side ended, in words, once ``receive_some`` has returned ``b""``.
         violation: whether that was by breaking the protocol.
+        limit: the limit that the peer's side ended by, where it was one.
         lost: whether the connection broke off, without a close frame, or the peer answers no pings.
     """
 
@@ -132,6 +148,7 @@ class WebSocketStream(trio.abc.Stream):
         self._receiving = False
         self.ended_by = ""
         self.violation = False
+        self.limit: Limit | None = None
         self.lost = False
 
     @property
@@ -300,11 +317,13 @@ class WebSocketStream(trio.abc.Stream):
     def _note_end(self, reason: trio_websocket.CloseReason | None) -> None:
         if self.transport.overrun:
             self.ended_by, self.violation = "sent fragments without end", True
+            self.limit = Limit.MESSAGE_SIZE
         elif reason is None or reason.code == 1006:
             self.ended_by = self.ended_by or "connection lost"
             self.lost = self.lost or self.ended_by == "connection lost"
         elif reason.code in _VIOLATIONS:
             self.ended_by, self.violation = _VIOLATIONS[reason.code], True
+            self.limit = Limit.MESSAGE_SIZE if reason.code == _TOO_LARGE else None
         else:
             self.ended_by = self.ended_by or f"closed with {reason.code}"
 
@@ -325,7 +344,7 @@ async def accept_websocket(
             ``trio.BrokenResourceError`` where the browser was gone before it, or of what the block raised.
     """
     async with websocket_nursery() as nursery:
-        stream = _BoundedStream(upgrade.head, transport, 2 * MAX_MESSAGE_BYTES)
+        stream = _BoundedStream(upgrade.head, transport, 2 * MAX_MESSAGE_BYTES, MAX_PIECES)
         with trio.fail_after(timeout_s):
             request = await trio_websocket.wrap_server_stream(
                 nursery,
@@ -377,7 +396,7 @@ async def open_host_websocket(
     Raises:
         ConsoleError: ``upstream-protocol``: the host answered, but not with 101.
     """
-    stream = _BoundedStream(b"", transport, MAX_HOST_HANDSHAKE_BYTES)
+    stream = _BoundedStream(b"", transport, MAX_HOST_HANDSHAKE_BYTES, MAX_HOST_PIECES)
     reader = _GuardedReader(nursery)
     opened: list[WebSocketStream] = []
     try:

@@ -18,10 +18,11 @@ from ..config import Config
 from ..config_values import host_matches
 from ..errors import ConsoleError
 from ..http.tunnel import TunnelAnswer, tunnel
+from ..limits import Limit
 from ..models import ConsoleTarget
 from ..streams import PrefixedStream
 from ..websocket import open_host_websocket
-from .tcp import dial_tcp
+from .tcp import dial_tcp, out_of_resources
 from .tls import HostTls
 
 RECEIVE_BYTES = 4096
@@ -67,7 +68,7 @@ class Dialler:
                 return stream
         except trio.TooSlowError:
             detail = f"no connection to {target.address} within {timeout_s:g} s"
-            raise ConsoleError(errors.UPSTREAM_TIMEOUT, detail) from None
+            raise ConsoleError(errors.UPSTREAM_TIMEOUT, detail, limit=Limit.CONNECT_TIME) from None
 
     async def start_tls(self, stream: trio.abc.Stream, target: ConsoleTarget, *, anonymous: bool) -> trio.abc.Stream:
         """Begin TLS on a stream in the middle of RFB (VeNCrypt). Raises as ``HostTls.start``."""
@@ -128,6 +129,8 @@ class Dialler:
         try:
             return await trio.open_unix_socket(socket_path)
         except OSError as exc:
+            if (ours := out_of_resources(exc)) is not None:
+                raise ours from exc
             words = exc.strerror or str(exc)
             raise ConsoleError(errors.UPSTREAM_UNREACHABLE, f"no connection to unix:{path}: {words}") from exc
 

@@ -18,6 +18,7 @@ import trio
 from .. import errors
 from ..addresses import Network
 from ..errors import ConsoleError
+from ..limits import Limit
 from ..models import format_address
 from ..streams import keep_alive
 
@@ -54,11 +55,21 @@ async def dial_tcp(host: str, port: int, *, allowed: Sequence[Network], timeout_
             keep_alive(stream)
             return stream
     except trio.TooSlowError:
-        raise ConsoleError(errors.UPSTREAM_TIMEOUT, f"no TCP connection to {where} within {timeout_s:g} s") from None
+        detail = f"no TCP connection to {where} within {timeout_s:g} s"
+        raise ConsoleError(errors.UPSTREAM_TIMEOUT, detail, limit=Limit.CONNECT_TIME) from None
     except OSError as exc:
-        if _numbers(exc) & {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}:
-            raise ConsoleError(errors.INTERNAL_ERROR, f"this proxy has no resources left: {_words(exc)}") from exc
+        if (ours := out_of_resources(exc)) is not None:
+            raise ours from exc
         raise ConsoleError(errors.UPSTREAM_UNREACHABLE, f"no TCP connection to {where}: {_words(exc)}") from exc
+
+
+def out_of_resources(exc: OSError) -> ConsoleError | None:
+    """What a failed connection means where it is this proxy that has no room for it; ``None`` where it is the host."""
+    numbers = _numbers(exc)
+    if not numbers & {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}:
+        return None
+    limit = Limit.OPEN_FILES if numbers & {errno.EMFILE, errno.ENFILE} else None
+    return ConsoleError(errors.INTERNAL_ERROR, f"this proxy has no resources left: {_words(exc)}", limit=limit)
 
 
 def forbidden(address: _Address, allowed: Sequence[Network]) -> bool:
