@@ -10,6 +10,9 @@ from Crypto.Cipher import DES
 CHALLENGE_BYTES = 16
 
 _KEY_BYTES = 8
+# The library loads the files of a mode with its first use: not then, when there may be no file descriptor for it.
+DES.new(bytes(_KEY_BYTES), DES.MODE_ECB)  # noqa: S304
+
 _REVERSED_BITS = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 

@@ -30,6 +30,10 @@ from .spelling import token_bytes
 NONCE_BYTES = 12
 TAG_BYTES = 16
 
+# The library loads the files of a mode with its first use: not then, when there may be no file descriptor for it.
+AES.new(bytes(32), AES.MODE_GCM, nonce=bytes(NONCE_BYTES))
+AES.new(bytes(16), AES.MODE_CBC, iv=bytes(16))
+
 
 class TokenInvalid(Exception):
     """The token cannot be opened. The text is for the log; the outside hears the same for every cause."""
