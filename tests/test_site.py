@@ -16,8 +16,10 @@ import trio
 import trio.testing
 from trio.testing import MockClock
 
-from tests.helpers import KEY, NOW, PASSWORD, TARGET, make_front, make_site, url, within
+from tests.helpers import KEY, NOW, PASSWORD, TARGET, make_front, make_gate, make_site, url, within
 from trio_cpvm import errors
+from trio_cpvm.addresses import parse_trusted_proxy
+from trio_cpvm.clients import Clients
 from trio_cpvm.config import Config, ServerConfig, SessionConfig
 from trio_cpvm.config_values import Origin
 from trio_cpvm.errors import Reason
@@ -344,6 +346,32 @@ async def test_page_status_and_websocket_refuse_for_the_same_reason(
             "retryable": reason.retryable,
         }
         assert await upgrade(site, "/websockify" + query) is reason
+
+
+@timely
+async def test_a_guesser_is_told_how_long_to_wait(autojump_clock: MockClock) -> None:
+    site = make_site(Config(server=ServerConfig(trusted_proxies=(parse_trusted_proxy("unix"),))))
+    site.gate = make_gate(max_failures=2)
+    who = {"X_Forwarded_For": "192.0.2.66"}
+    for _ in range(2):
+        assert (await fetch_from(site, "/novnc?token=x", **who)).status == 403
+    reason = errors.TOO_MANY_ATTEMPTS
+    for path in ("/novnc", "/resource/noVNC/vnc.html"):
+        answer = await fetch_from(site, url(path), **who)
+        assert 0 < int(answer.header("retry-after") or "") <= 60
+        assert (answer.status, reason.text in answer.text) == (429, True)
+    status = await fetch_from(site, url("/novnc/status"), **who)
+    assert (status.status, json.loads(status.body)["slug"]) == (200, reason.slug)
+    assert (await fetch_from(site, url("/novnc"), X_Forwarded_For="192.0.2.67")).status == 200
+
+
+async def fetch_from(site: PublicSite, path: str, **headers: str) -> HttpAnswer:
+    """As ``fetch``, through a reverse proxy on a unix socket."""
+    front = make_front(site)
+    front.clients = Clients(trusted_proxies=site.config.server.trusted_proxies)
+    async with connected(front.handle) as stream:
+        spelled = [(name.replace("_", "-"), value) for name, value in headers.items()]
+        return await http_get(stream, path, headers=spelled)
 
 
 @timely

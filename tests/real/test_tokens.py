@@ -86,3 +86,22 @@ def test_missing(start_daemon: StartDaemon, tab: ConsolePage) -> None:
     assert tab.open(f"{daemon.url}/novnc").status == 400
     assert_page_names(tab, "token-missing")
     daemon.wait_for_reason("token-missing")
+
+
+def test_guessing(start_daemon: StartDaemon, tab: ConsolePage) -> None:
+    """The third forged token has to wait, and so has a good one; that is told like every other refusal."""
+    daemon = start_daemon(token={"max_failures": 2})
+    console = daemon.mint("127.0.0.1", free_port(), options=["--reusable"])
+    guess = console.with_token("guess")
+    for _ in range(2):
+        assert daemon.get(f"/novnc?token={guess.token}").status == 403
+    for tried in (guess, console):
+        assert tab.open(tried.url).status == 429
+        assert_page_names(tab, "too-many-attempts")
+    assert _status(daemon, console).json()["slug"] == "too-many-attempts"
+    with pytest.raises(InvalidStatus) as refused, rfb_client(console.websocket_url):
+        pass
+    assert refused.value.response.status_code == 429
+    assert 0 < int(refused.value.response.headers["Retry-After"]) <= 60
+    waits = [record for record in daemon.log() if record.get("event") == "address has to wait"]
+    assert [record["client"] for record in waits] == ["127.0.0.1"]
