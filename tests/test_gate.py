@@ -9,6 +9,7 @@ import pytest
 
 from tests.helpers import KEY, NOW, TARGET
 from trio_cpvm import errors
+from trio_cpvm.addresses import parse_trusted_proxy
 from trio_cpvm.errors import ConsoleError, Reason
 from trio_cpvm.gate import Gate
 from trio_cpvm.http import Request
@@ -339,9 +340,10 @@ def test_one_ipv6_network_is_one_guesser() -> None:
     assert door.look(asking(), "2001:db8:0:1::3") == TARGET
 
 
-@pytest.mark.parametrize("nobody", ["local", "unknown"])
-def test_peers_without_an_address_are_many_people(nobody: str) -> None:
+@pytest.mark.parametrize("nobody", ["local", "unknown", "10.0.0.7"])
+def test_peers_without_an_address_of_their_own_are_many_people(nobody: str) -> None:
     door = clocked(Clocks(), max_failures=1)
+    door.trusted_proxies = [parse_trusted_proxy("10.0.0.0/24")]
     for _ in range(5):
         assert waiting_s(door, BAD, nobody) is None
     assert door.look(asking(), nobody) == TARGET

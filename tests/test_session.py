@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import attrs
 import pytest
 import trio
@@ -12,6 +14,7 @@ from tests.consoles import PASSWORD, TARGET, console
 from trio_cpvm import errors
 from trio_cpvm.config import SessionConfig, UpstreamConfig
 from trio_cpvm.errors import ConsoleError, Phase, Reason
+from trio_cpvm.limits import Limit
 from trio_cpvm.models import Secret
 from trio_cpvm.testing import (
     Abort,
@@ -459,3 +462,32 @@ async def test_a_fault_of_the_browser_in_the_handshake_is_called_one(said: bytes
         end = await c.wait_end()
         assert (end.reason, end.detail) == (errors.CLIENT_PROTOCOL, "the browser sent a text message")
         assert c.browser.close_code == 1002
+
+
+async def test_a_browser_that_sends_a_frame_bit_by_bit_is_idle(autojump_clock: MockClock) -> None:
+    """Each byte shows that it lives, and none of them is input."""
+    async with console(ScriptedVncServer(password=PASSWORD), config=SessionConfig(idle_timeout_s=60)) as c:
+        await RfbClient(c.browser).handshake()
+        frame = bytes([0x82, 0x80 | 126, 4, 0]) + bytes(4) + bytes(1024)
+        async with trio.open_nursery() as nursery:
+
+            async def drip() -> None:
+                with contextlib.suppress(trio.BrokenResourceError):
+                    for byte in frame:
+                        await c.browser.send_raw(bytes([byte]))
+                        await trio.sleep(1)
+
+            nursery.start_soon(drip)
+            end = await c.wait_end()
+            nursery.cancel_scope.cancel()
+    assert end.reason is errors.IDLE_TIMEOUT
+    assert 59 < end.duration_s < 70
+
+
+async def test_a_browser_that_is_slow_about_its_handshake_is_told_in_time(autojump_clock: MockClock) -> None:
+    async with console(ScriptedVncServer(password=PASSWORD), config=SessionConfig(handshake_timeout_s=15)) as c:
+        await c.browser.send_raw(bytes([0x82, 0x80 | 12]) + bytes(4) + b"RFB 003")
+        end = await c.wait_end()
+    assert end.reason is errors.CLIENT_TIMEOUT
+    assert end.limit is Limit.HANDSHAKE_TIME
+    assert 14 < end.duration_s < 20

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import hmac
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import attrs
 
 from . import errors
-from .addresses import LOCAL, UNKNOWN, normal_address, same_address
+from .addresses import LOCAL, UNKNOWN, TrustedProxy, normal_address, same_address
 from .errors import ConsoleError
 from .http import Request
 from .limiter import FailureLimiter, client_key
@@ -43,6 +43,7 @@ class Gate:
         reconnect_window_s: for so long after its connection broke, the same address may have that console again; 0: not
             at all.
         failures: counts bad tokens per address; who brings too many has to wait. By default nobody has to.
+        trusted_proxies: who forwards other people's requests; where one does not say whose, nobody has to wait for it.
         now: the time of day, in seconds since the epoch.
         clock: seconds that never go back, for how long somebody has to wait, or may come back.
         used: the tokens that were used; shared with the gate that takes this one's place.
@@ -54,10 +55,12 @@ class Gate:
     single_use: bool = True
     reconnect_window_s: float = 0.0
     failures: FailureLimiter = attrs.field(factory=lambda: FailureLimiter(0, 0))
+    trusted_proxies: Collection[TrustedProxy] = ()
     now: Callable[[], float] = time.time
     clock: Callable[[], float] = time.monotonic
     used: UsedTokens = attrs.field(factory=UsedTokens)
     again: SecondChances = attrs.field(factory=SecondChances)
+    _lines: PacedLog = attrs.field(factory=PacedLog, init=False)
 
     def look(self, request: Request, client: str) -> ConsoleTarget:
         """Check a request without using up its token.
@@ -71,15 +74,18 @@ class Gate:
         Raises:
             ConsoleError: why not.
         """
-        key = client_key(client)
-        if client not in NOBODYS and request.raw_parameter("token"):
+        key, counted = client_key(client), not self._is_many_people(client)
+        if counted and request.raw_parameter("token"):
             self._check_wait(key)
         try:
             return self._look(request, client)
         except ConsoleError as error:
-            if error.reason in GUESSES and client not in NOBODYS:
+            if counted and error.reason in GUESSES:
                 self._failed(key)
             raise
+
+    def _is_many_people(self, client: str) -> bool:
+        return client in NOBODYS or any(proxy.is_at(client) for proxy in self.trusted_proxies)
 
     def _check_wait(self, key: str) -> None:
         wait_s = self.failures.wait_s(key, now=self.clock())
@@ -91,7 +97,8 @@ class Gate:
         self.failures.failed(key, now=self.clock())
         wait_s = self.failures.wait_s(key, now=self.clock())
         if wait_s:
-            log.warning("address has to wait", client=key, detail=str(Limit.BAD_TOKENS), wait_s=wait_s)
+            detail = str(Limit.BAD_TOKENS)
+            self._lines.write(log.warning, "address has to wait", client=key, detail=detail, wait_s=wait_s)
 
     def _look(self, request: Request, client: str) -> ConsoleTarget:
         def again(target: ConsoleTarget) -> bool:

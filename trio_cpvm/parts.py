@@ -156,6 +156,7 @@ def make_gate(config: Config, *, before: Gate | None = None) -> Gate:
         single_use=config.token.single_use,
         reconnect_window_s=config.session.reconnect_window_s,
         failures=FailureLimiter(config.token.max_failures, config.token.failure_window_s),
+        trusted_proxies=config.server.trusted_proxies,
     )
     if before is None:
         return gate

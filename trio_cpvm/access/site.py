@@ -23,6 +23,7 @@ from ..limiter import FailureLimiter, client_key
 from ..links import console_url
 from ..logger import get_logger
 from ..models import ConsoleTarget, Secret
+from ..paced_log import PacedLog
 from ..static import PageFiles
 from ..token import TokenInvalid, TokenReader, mint_token, new_session_uuid, open_token
 from .answers import COMMAND, ERROR_RESPONSE, RESPONSE, endpoint_answer, error_answer
@@ -111,6 +112,7 @@ class AccessSite:
         limits = config.access
         memory = memory or AccessMemory(FailureLimiter(limits.max_failures, limits.failure_window_s))
         self._used_signatures, self._failures = memory.signatures, memory.failures
+        self._refusals = PacedLog()
 
     async def answer(self, request: Request, client: str, *, draining: bool = False) -> Response:
         """Answer a request for one of ``PATHS``. Never raises ``ConsoleError``: refusals are answers already.
@@ -255,8 +257,7 @@ class AccessSite:
             return attrs.evolve(answer, headers=answer.headers + CHALLENGES)
         return answer
 
-    @staticmethod
-    def _log(attempt: _Attempt, **more: str) -> None:
+    def _log(self, attempt: _Attempt, **more: str) -> None:
         fields = {
             "caller": attempt.caller or "unknown",
             "client": attempt.client,
@@ -265,7 +266,11 @@ class AccessSite:
             **more,
         }
         event = "machine list" if attempt.path == INDEX_PATH else "console access"
-        log.info(event, **{name: value for name, value in fields.items() if value})
+        said = {name: value for name, value in fields.items() if value}
+        if "reason" in more:  # anybody can be refused, as often as they like
+            self._refusals.write(log.info, event, **said)
+        else:
+            log.info(event, **said)
 
 
 def _asked_base(request: Request) -> str:
