@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
 import ipaddress
 import os
@@ -23,6 +24,7 @@ from trio_cpvm import errors
 from trio_cpvm.config import Config, SessionConfig, UpstreamConfig
 from trio_cpvm.config_values import parse_host_pattern
 from trio_cpvm.errors import ConsoleError, Reason
+from trio_cpvm.limits import Limit
 from trio_cpvm.models import ConsoleTarget, Secret
 from trio_cpvm.testing import (
     Close,
@@ -700,3 +702,17 @@ async def test_the_check_for_closed_connections_can_tell() -> None:
     await trio.aclose_forcefully(ours)
     assert await is_closed(ours)
     await trio.aclose_forcefully(theirs)
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE])
+async def test_no_descriptor_for_a_unix_socket_is_not_the_host_s_fault(
+    number: int, sockets: Path, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def full(path: str) -> trio.SocketStream:
+        raise OSError(number, os.strerror(number))
+
+    await nursery.start(serve_unix, sockets / "ok/s")
+    monkeypatch.setattr(trio, "open_unix_socket", full)
+    with pytest.raises(ConsoleError) as caught:
+        await dial(unix(sockets / "ok/s"), nursery, below(sockets / "ok"))
+    assert (caught.value.reason, caught.value.limit) == (errors.INTERNAL_ERROR, Limit.OPEN_FILES)
