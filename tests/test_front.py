@@ -170,7 +170,8 @@ async def test_connections_over_the_limit_are_closed_at_once(
         async with connected(front.handle) as stream:
             assert (await http_get(stream, "/novnc/status")).status == 200
     assert front.turned_away == 3
-    assert logged(caplog) == [(logging.WARNING, "connection refused")], "a flood is one line in a second"
+    said = [line for line in logged(caplog) if line[0] >= logging.WARNING]
+    assert said == [(logging.WARNING, "connection refused")], "a flood is one line in a second"
 
 
 @timely

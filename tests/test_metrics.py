@@ -245,7 +245,8 @@ async def test_every_limit_is_shown_as_it_is_now(autojump_clock: MockClock) -> N
         "message-size": 1 << 20,
         "open-files": open_files_limit(),
     }
-    server.config = attrs.evolve(server.config, session=SessionConfig(max_sessions=3, lifetime_s=60))
+    config = attrs.evolve(server.config, session=SessionConfig(max_sessions=3, lifetime_s=60))
+    server.take(attrs.evolve(server.parts, config=config))
     assert await shown() == {**values, "session.max_sessions": 3, "session.lifetime_s": 60}
 
 

@@ -20,6 +20,7 @@ from .limiter import FailureLimiter, client_key
 from .limits import Limit
 from .logger import get_logger
 from .models import ConsoleTarget
+from .paced_log import PacedLog
 from .token import TokenReader
 from .token.again import SecondChances
 from .token.used import UsedTokens
