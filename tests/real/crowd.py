@@ -1,0 +1,407 @@
+"""A crowd: many consoles at one daemon that all go on for as long as a test lasts, and what they cost it.
+
+Every member presses a key, waits for its answer and checks it, again and again. ``Crowd.undisturbed`` holds that a
+fault elsewhere takes none of them away and stops none of them for longer than ``WORST_S``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import ssl
+import statistics
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Self, TypeAlias, TypeVar
+from urllib.parse import quote, urlsplit
+
+import attrs
+import trio
+
+from trio_cpvm.models import ConsoleTarget, Secret
+from trio_cpvm.token import mint_token, new_session_uuid, read_key_file
+
+from .daemon import Daemon, Tables
+from .lean_browser import LeanBrowser
+from .processes import PATIENCE_S, Process, open_files, wait_for
+from .vnc_hosts import BEHAVIOURS
+
+T = TypeVar("T")
+
+#: A round trip of a member may never take longer, whatever happens to others, in seconds. The usual is milliseconds.
+WORST_S = 2.0
+#: Between a member's round trips, in seconds.
+PAUSE_S = 0.3
+#: How many consoles are opened at once.
+OPENING = 16
+#: What the daemon's memory may have grown by once a fault is over, in KiB: freed memory in pieces too small or too
+#: scattered to give back to the system.
+MEMORY_SLACK_KIB = 24 * 1024
+#: Threads that trio keeps for a while after use.
+THREADS_SLACK = 4
+
+Connect: TypeAlias = Callable[[], Awaitable[trio.abc.Stream]]
+
+#: What the daemon needs for a crowd from one address.
+SETTINGS: Tables = {"session": {"max_sessions_per_client": 0, "idle_timeout_s": 60}}
+
+
+def said(text: str) -> None:
+    """Shown by ``pytest -s``, and where a test fails."""
+    print(text)  # noqa: T201
+
+
+class Hosts:
+    """VNC hosts in a process of their own; see ``vnc_hosts``.
+
+    Args:
+        folder: where its output goes.
+        password: what they ask for.
+        address: where they listen.
+        before: a command that runs the rest of its command line somewhere else.
+    """
+
+    def __init__(
+        self, folder: Path, *, password: str, address: str = "127.0.0.1", before: Sequence[str] = (), name: str = "hosts"
+    ) -> None:
+        self.address = address
+        self.password = password
+        self.process = Process(
+            name,
+            [*before, sys.executable, "-P", str(Path(__file__).with_name("vnc_hosts.py")), address],
+            folder,
+            env={**os.environ, "VNC_PASSWORD": password},
+        )
+        try:
+            self.ports = self.process.wait_for(self._said_ports, "the hosts listen")
+        except BaseException:
+            self.process.stop()
+            raise
+
+    def _said_ports(self) -> Mapping[str, int] | None:
+        line, end, _ = self.process.output().partition("\n")
+        ports: dict[str, int] = json.loads(line) if end else {}
+        assert not end or set(ports) == set(BEHAVIOURS), line
+        return ports or None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+
+
+@attrs.frozen
+class Usage:
+    """What the daemon holds at one moment.
+
+    Attributes:
+        files: its open files, as ``processes.open_files`` tells them.
+        threads: how many it has.
+        sessions: how many run.
+        tasks: trio's; ``None`` where it does not tell.
+        rss_kib: memory, without what it shares with others.
+    """
+
+    files: tuple[str, ...]
+    threads: int
+    sessions: int
+    tasks: int | None
+    rss_kib: int
+
+    def __str__(self) -> str:
+        tasks = "" if self.tasks is None else f"{self.tasks} tasks, "
+        return (
+            f"{self.sessions} sessions, {self.files.count('socket')} sockets, {len(self.files)} files, {tasks}"
+            f"{self.threads} threads, {self.rss_kib / 1024:.1f} MiB"
+        )
+
+
+def memory_kib(pid: int) -> int:
+    """A process's own memory, in KiB."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text("ascii").splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith(("Private_Clean:", "Private_Dirty:")))
+
+
+def usage(daemon: Daemon) -> Usage:
+    """Ask the daemon and the system. The question itself is gone again when files are counted, or nearly."""
+    metrics = gauges(daemon)
+    status = Path(f"/proc/{daemon.process.pid}/status").read_text("ascii")
+    tasks = metrics.get("trio_cpvm_tasks")
+    return Usage(
+        files=tuple(open_files(daemon.process.pid)),
+        threads=int(status.partition("\nThreads:")[2].split()[0]),
+        sessions=int(metrics["trio_cpvm_sessions"]),
+        tasks=None if tasks is None else int(tasks),
+        rss_kib=memory_kib(daemon.process.pid),
+    )
+
+
+def gauges(daemon: Daemon) -> dict[str, float]:
+    """What ``/metrics`` tells, by name and labels."""
+    lines = daemon.get("/metrics", admin=True).body.decode("ascii").splitlines()
+    pairs = (line.rpartition(" ") for line in lines if not line.startswith("#"))
+    return {name: float(value) for name, _, value in pairs}
+
+
+async def settled_usage(daemon: Daemon) -> Usage:
+    """What the daemon holds once that has not changed for three looks in a row; memory and threads apart."""
+    found: list[Usage] = []
+
+    def still() -> Usage | None:
+        found.append(usage(daemon))
+        last = [(one.files, one.sessions, one.tasks) for one in found[-3:]]
+        return found[-1] if len(last) == 3 and last[0] == last[1] == last[2] else None
+
+    return await in_thread(lambda: wait_for(still, "the daemon is at rest"))
+
+
+async def wait_until_freed(daemon: Daemon, before: Usage, *, within_s: float = PATIENCE_S) -> Usage:
+    """Wait until the daemon holds no more than ``before``: sessions, files, tasks; threads and memory with a slack."""
+    now = before
+
+    def freed() -> bool:
+        nonlocal now
+        now = usage(daemon)
+        return (
+            (now.files, now.sessions, now.tasks) == (before.files, before.sessions, before.tasks)
+            and now.threads <= before.threads + THREADS_SLACK
+            and now.rss_kib <= before.rss_kib + MEMORY_SLACK_KIB
+        )
+
+    try:
+        await in_thread(lambda: wait_for(freed, "everything is freed", within_s=within_s))
+    except AssertionError as late:
+        late.add_note(f"before: {before}\nnow:    {now}")
+        raise
+    said(f"  before  {before}\n  after   {now}")
+    return now
+
+
+async def in_thread(call: Callable[[], T]) -> T:
+    """Run something that blocks."""
+    return await trio.to_thread.run_sync(call)
+
+
+@attrs.define(eq=False)
+class Member:
+    """One console of the crowd.
+
+    Attributes:
+        browser: its browser.
+        name: what its machine is called.
+        spare: it may end; nobody will miss it.
+        since: when the round trip that is under way began; ``None`` in between.
+        trips: when each round trip began, and how long it took.
+        fault: how it ended, if it did.
+    """
+
+    browser: LeanBrowser
+    name: str
+    spare: bool = False
+    since: float | None = None
+    trips: list[tuple[float, float]] = attrs.field(factory=list)
+    fault: BaseException | None = None
+    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+
+
+@attrs.frozen
+class Figures:
+    """Round trips in seconds."""
+
+    number: int
+    median_s: float
+    p99_s: float
+    worst_s: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.number} round trips, median {self.median_s * 1000:.1f} ms, "
+            f"99 % below {self.p99_s * 1000:.0f} ms, worst {self.worst_s * 1000:.0f} ms"
+        )
+
+
+class Crowd:
+    """Consoles at a daemon.
+
+    Args:
+        daemon: the daemon.
+        key: its token key file.
+        hosts: where the consoles are.
+        nursery: for the members.
+        tls: how to connect to a TLS listener; ``None``: without TLS.
+    """
+
+    def __init__(
+        self, daemon: Daemon, key: Path, hosts: Hosts, nursery: trio.Nursery, tls: ssl.SSLContext | None = None
+    ) -> None:
+        self._daemon = daemon
+        self._key = read_key_file(key)
+        self._hosts = hosts
+        self._nursery = nursery
+        self._tls = tls
+        self._numbers = 0
+        self.members: list[Member] = []
+        daemon.keep_out_of_log(hosts.password)
+
+    def token(
+        self, hosts: Hosts | None = None, *, behaviour: str = "good", life_s: float = 300, now: float | None = None
+    ) -> str:
+        """A new single-use token for one of the hosts, percent-encoded."""
+        hosts = hosts or self._hosts
+        self._numbers += 1
+        target = ConsoleTarget(
+            host=hosts.address,
+            port=hosts.ports[behaviour],
+            password=Secret(hosts.password),
+            vm_id=f"crowd-{self._numbers}",
+            session_uuid=new_session_uuid(),
+            not_after=(time.time() if now is None else now) + life_s,
+        )
+        return self.mint(target)
+
+    def mint(self, target: ConsoleTarget) -> str:
+        """A token for any target, percent-encoded."""
+        return quote(mint_token(target, self._key), safe="")
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where the daemon listens."""
+        parts = urlsplit(self._daemon.url)
+        assert parts.hostname is not None
+        assert parts.port is not None
+        return parts.hostname, parts.port
+
+    async def connect(self) -> trio.abc.Stream:
+        """A connection to the daemon."""
+        host, port = self.address
+        stream = await trio.open_tcp_stream(host, port)
+        if self._tls is None:
+            return stream
+        secured = trio.SSLStream(stream, self._tls, server_hostname=host, https_compatible=True)
+        await secured.do_handshake()
+        return secured
+
+    async def browser(
+        self, hosts: Hosts | None = None, *, behaviour: str = "good", connect: Connect | None = None, token: str = ""
+    ) -> LeanBrowser:
+        """Open one console that is not of the crowd.
+
+        Raises:
+            Refused, Ended: it was not to be.
+        """
+        browser = LeanBrowser(await (connect or self.connect)())
+        try:
+            host, port = self.address
+            await browser.open(f"{host}:{port}", token or self.token(hosts, behaviour=behaviour))
+        except BaseException:
+            await trio.aclose_forcefully(browser.stream)
+            raise
+        return browser
+
+    async def open(
+        self, number: int, hosts: Hosts | None = None, *, connect: Connect | None = None, spare: bool = False
+    ) -> list[Member]:
+        """Open so many consoles and have them go on."""
+        limit = trio.Semaphore(OPENING)
+        opened: list[Member] = []
+
+        async def open_one() -> None:
+            async with limit:
+                browser = await self.browser(hosts, connect=connect)
+            member = Member(browser, f"crowd-{len(self.members)}", spare)
+            opened.append(member)
+            self.members.append(member)
+            self._nursery.start_soon(self._go_on, member)
+
+        began = trio.current_time()
+        async with trio.open_nursery() as nursery:
+            for _ in range(number):
+                nursery.start_soon(open_one)
+        if number >= 50:
+            said(f"  {number} consoles opened in {trio.current_time() - began:.1f} s")
+        return opened
+
+    async def _go_on(self, member: Member) -> None:
+        with member.scope:
+            try:
+                while True:
+                    member.since = trio.current_time()
+                    took_s = await member.browser.round_trip()
+                    member.trips.append((member.since, took_s))
+                    member.since = None
+                    await trio.sleep(PAUSE_S)
+            except Exception as exc:
+                member.fault = exc
+                await trio.aclose_forcefully(member.browser.stream)
+
+    async def leave(self, members: Sequence[Member]) -> None:
+        """Close these consoles as a user does."""
+        for member in members:
+            member.scope.cancel()
+            self.members.remove(member)
+        async with trio.open_nursery() as nursery:
+            for member in members:
+                nursery.start_soon(member.browser.close)
+
+    def drop(self, members: Sequence[Member]) -> None:
+        """These have nothing to do with the crowd any more; their connections stay."""
+        for member in members:
+            member.scope.cancel()
+            self.members.remove(member)
+
+    def assert_all_live(self) -> None:
+        """None has ended but those that may."""
+        lost = [f"{member.name}: {member.fault!r}" for member in self.members if member.fault and not member.spare]
+        assert not lost, f"{len(lost)} consoles were lost: {lost[:5]}"
+
+    def figures(self, since: float) -> Figures:
+        """Of the round trips since then, those that are still under way included."""
+        now = trio.current_time()
+        times = [took for member in self.members for began, took in member.trips if began + took >= since]
+        waiting = [now - member.since for member in self.members if member.since is not None and member.fault is None]
+        times = sorted(times + waiting)
+        return Figures(len(times), statistics.median(times), times[int(len(times) * 0.99)], times[-1])
+
+    async def _all_go_on(self, since: float) -> None:
+        """Wait until every member has had two round trips that began since then."""
+        with trio.move_on_after(PATIENCE_S):
+            while not all(
+                member.spare or member.fault or sum(began >= since for began, _ in member.trips[-2:]) == 2
+                for member in self.members
+            ):
+                await trio.sleep(PAUSE_S / 3)
+            return
+        raise AssertionError(f"not all go on: {self.figures(since)}")
+
+    @asynccontextmanager
+    async def undisturbed(self, fault: str) -> AsyncIterator[None]:
+        """What happens within the block is the crowd's business in no way: none ends, none stands still.
+
+        Raises:
+            AssertionError: it was.
+        """
+        since = trio.current_time()
+        yield
+        await self._all_go_on(trio.current_time())
+        self.assert_all_live()
+        figures = self.figures(since)
+        said(f"{fault}: {trio.current_time() - since:.1f} s\n  {len(self.members)} others: {figures}")
+        assert figures.worst_s <= WORST_S, f"{fault}: {figures}"
+
+
+@asynccontextmanager
+async def crowd_at(
+    daemon: Daemon, key: Path, hosts: Hosts, number: int, *, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[Crowd]:
+    """A crowd of so many; at the end all of them live and are closed."""
+    async with trio.open_nursery() as nursery:
+        crowd = Crowd(daemon, key, hosts, nursery, tls)
+        await crowd.open(number)
+        yield crowd
+        crowd.assert_all_live()
+        await crowd.leave([member for member in crowd.members if member.fault is None])
+        nursery.cancel_scope.cancel()
