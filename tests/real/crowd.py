@@ -244,6 +244,7 @@ class Crowd:
         self._nursery = nursery
         self._tls = tls
         self._numbers = 0
+        self._streams: list[trio.abc.Stream] = []
         self.members: list[Member] = []
         daemon.keep_out_of_log(hosts.password)
 
@@ -279,6 +280,7 @@ class Crowd:
         """A connection to the daemon."""
         host, port = self.address
         stream = await trio.open_tcp_stream(host, port)
+        self._streams.append(stream)
         if self._tls is None:
             return stream
         secured = trio.SSLStream(stream, self._tls, server_hostname=host, https_compatible=True)
@@ -294,8 +296,9 @@ class Crowd:
             Refused, Ended: it was not to be.
         """
         browser = LeanBrowser(await (connect or self.connect)())
+        self._streams.append(browser.stream)
+        host, port = self.address
         try:
-            host, port = self.address
             await browser.open(f"{host}:{port}", token or self.token(hosts, behaviour=behaviour))
         except BaseException:
             await trio.aclose_forcefully(browser.stream)
@@ -337,6 +340,12 @@ class Crowd:
             except Exception as exc:
                 member.fault = exc
                 await trio.aclose_forcefully(member.browser.stream)
+
+    async def hang_up(self) -> None:
+        """Close every connection that there ever was."""
+        with trio.CancelScope(shield=True):
+            for stream in self._streams:
+                await trio.aclose_forcefully(stream)
 
     async def leave(self, members: Sequence[Member]) -> None:
         """Close these consoles as a user does."""
@@ -400,8 +409,11 @@ async def crowd_at(
     """A crowd of so many; at the end all of them live and are closed."""
     async with trio.open_nursery() as nursery:
         crowd = Crowd(daemon, key, hosts, nursery, tls)
-        await crowd.open(number)
-        yield crowd
-        crowd.assert_all_live()
-        await crowd.leave([member for member in crowd.members if member.fault is None])
-        nursery.cancel_scope.cancel()
+        try:
+            await crowd.open(number)
+            yield crowd
+            crowd.assert_all_live()
+            await crowd.leave([member for member in crowd.members if member.fault is None])
+        finally:
+            await crowd.hang_up()
+            nursery.cancel_scope.cancel()
