@@ -6,6 +6,9 @@ their own, or one caller's requests would use up that of all.
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
 from ..token.used import UsedTokens
 
 #: How many signatures of one caller are remembered at once, each until it expires.
@@ -21,10 +24,12 @@ class UsedSignatures:
 
     Args:
         capacity: how many of each caller.
+        clock: seconds that never go back.
     """
 
-    def __init__(self, capacity: int = CAPACITY) -> None:
+    def __init__(self, capacity: int = CAPACITY, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._capacity = capacity
+        self._clock = clock
         self._by_caller: dict[str, UsedTokens] = {}
 
     def use(self, caller: str, mark: str, *, until: float, now: float) -> bool:
@@ -41,7 +46,7 @@ class UsedSignatures:
         """
         if caller not in self._by_caller:
             self._drop_empty(now)
-        used = self._by_caller.setdefault(caller, UsedTokens(self._capacity))
+        used = self._by_caller.setdefault(caller, UsedTokens(self._capacity, clock=self._clock))
         used.forget(now)
         if len(used) >= self._capacity and not used.seen(mark):
             raise TooManySignatures

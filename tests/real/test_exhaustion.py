@@ -1,0 +1,205 @@
+"""What a daemon has little of runs out, or lies, while a hundred consoles run: connections, file descriptors, the time
+of day, the operators' listener. None of the others is lost or stands still, and everything is freed."""
+
+from __future__ import annotations
+
+import resource
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import attrs
+import pytest
+import trio
+
+from .conftest import StartDaemon
+from .crowd import SETTINGS, Crowd, Hosts, crowd_at, gauges, in_thread, said, settled_usage, usage, wait_until_freed
+from .daemon import Daemon, merged
+from .lean_browser import Ended, Refused
+from .processes import PATIENCE_S, open_files, program, wait_for
+
+pytestmark = pytest.mark.real
+
+CROWD = 100
+HALF_OPEN = 5000
+DAY_S = 86400
+#: What this process and the daemon need for the half-open connections and the crowd.
+FILES = HALF_OPEN + 1000
+
+
+@pytest.fixture
+def hosts(tmp_path: Path, password: str) -> Iterator[Hosts]:
+    with Hosts(tmp_path, password=password) as running:
+        yield running
+
+
+@pytest.fixture
+def many_files() -> Iterator[None]:
+    """This process may open as many files as the system lets it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < FILES:
+        pytest.fail(f"this needs {FILES} open files, and the hard limit is {hard}: ulimit -Hn {FILES}", pytrace=False)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@contextmanager
+def connections(address: tuple[str, int], number: int, said_first: bytes = b"") -> Iterator[list[socket.socket]]:
+    """So many connections that say this, and then nothing."""
+    with ExitStack() as opened:
+        found = []
+        for _ in range(number):
+            one = opened.enter_context(socket.create_connection(address, PATIENCE_S))
+            if said_first:
+                one.sendall(said_first)
+            found.append(one)
+        yield found
+
+
+def public_connections(daemon: Daemon) -> int:
+    return int(gauges(daemon)['trio_cpvm_connections{listener="public"}'])
+
+
+async def test_half_open_connections(start_daemon: StartDaemon, key: Path, hosts: Hosts, many_files: None) -> None:
+    """They are closed when the time for a request head is over. New consoles open meanwhile.
+
+    Memory that Python once had is only partly given back to the system: the second time must not take more.
+    """
+    daemon = start_daemon(**merged(SETTINGS, {"server": {"head_timeout_s": 6}, "log": {"level": "info"}}))
+    async with crowd_at(daemon, key, hosts, CROWD) as crowd:
+        before = await settled_usage(daemon)
+        for head in (b"", b"GET /novnc HTTP/1.1\r\nHost: half"):
+            async with crowd.undisturbed(f"{HALF_OPEN} connections, each with {head!r}"):
+                opening = connections(crowd.address, HALF_OPEN, head)
+                began = trio.current_time()
+                opened = await in_thread(opening.__enter__)
+                try:
+                    await in_thread(
+                        lambda: wait_for(lambda: public_connections(daemon) == HALF_OPEN + CROWD, "all are accepted")
+                    )
+                    said(f"  accepted within {trio.current_time() - began:.1f} s; {usage(daemon)}")
+                    browser = await crowd.browser()
+                    await browser.round_trip()
+                    await browser.close()
+                    await in_thread(
+                        lambda: wait_for(lambda: public_connections(daemon) == CROWD, "they are closed")
+                    )
+                    assert all(one.recv(12) in (b"", b"HTTP/1.1 408") for one in opened)
+                finally:
+                    await in_thread(lambda: opening.__exit__(None, None, None))
+            if not head:
+                warm = await settled_usage(daemon)
+                assert warm.files == before.files
+                before = attrs.evolve(before, rss_kib=warm.rss_kib)
+        await wait_until_freed(daemon, before)
+
+
+async def test_file_descriptors_exhausted(start_daemon: StartDaemon, key: Path, hosts: Hosts) -> None:
+    """Who comes then has to wait or is told; it is over as soon as there are some again."""
+    daemon = start_daemon(**SETTINGS)
+    async with crowd_at(daemon, key, hosts, CROWD) as crowd:
+        before = await settled_usage(daemon)
+        limits = resource.prlimit(daemon.process.pid, resource.RLIMIT_NOFILE)
+        left = 6
+        highest = len(open_files(daemon.process.pid)) + left
+        resource.prlimit(daemon.process.pid, resource.RLIMIT_NOFILE, (highest, limits[1]))
+        async with crowd.undisturbed("file descriptors exhausted"):
+            with connections(crowd.address, 3 * left):
+                await in_thread(
+                    lambda: wait_for(lambda: len(open_files(daemon.process.pid)) >= highest - 1, "all are used")
+                )
+                await trio.sleep(1)  # it goes on trying all the time
+            await in_thread(lambda: wait_for(lambda: open_files(daemon.process.pid) == [*before.files], "all are back"))
+            # one for the browser, and none for the host
+            resource.prlimit(daemon.process.pid, resource.RLIMIT_NOFILE, (highest - left + 1, limits[1]))
+            with pytest.raises(Ended) as told:
+                await crowd.browser()
+            assert told.value.text.startswith("internal-error")
+            resource.prlimit(daemon.process.pid, resource.RLIMIT_NOFILE, limits)
+            browser = await crowd.browser()
+            await browser.round_trip()
+            await browser.close()
+        await wait_until_freed(daemon, before)
+
+
+async def test_clock_jumps(
+    start_daemon: StartDaemon, key: Path, hosts: Hosts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One day forward and back. Time limits go by the other clock, which only runs; tokens by the time of day."""
+    program("faketime", "faketime")
+    (library,) = Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")
+    offset = tmp_path / "offset"
+
+    def jump(seconds: int) -> None:
+        written = offset.with_suffix(".new")
+        written.write_text(f"{seconds:+d}\n", "ascii")
+        written.replace(offset)
+
+    jump(0)
+    with monkeypatch.context() as patched:
+        patched.setenv("LD_PRELOAD", str(library))
+        patched.setenv("FAKETIME_TIMESTAMP_FILE", str(offset))
+        patched.setenv("FAKETIME_NO_CACHE", "1")
+        patched.setenv("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+        daemon = start_daemon(**merged(SETTINGS, {"session": {"lifetime_s": 3600}}))
+    async with crowd_at(daemon, key, hosts, CROWD) as crowd:
+        before = await settled_usage(daemon)
+        async with crowd.undisturbed("clock one day forward and back"):
+            used = crowd.token()
+            browser = await crowd.browser(token=used)
+            await browser.close()
+            for seconds in (DAY_S, -DAY_S, 0):
+                jump(seconds)
+                now = time.time() + seconds
+                browser = await crowd.browser(token=crowd.token(now=now))
+                await browser.round_trip()
+                await browser.close()
+                await refused(crowd, crowd.token(now=now - 400), "token-expired")
+            await refused(crowd, used, "token-used")
+        await wait_until_freed(daemon, before)
+
+
+async def refused(crowd: Crowd, token: str, slug: str) -> None:
+    with pytest.raises(Refused) as why:
+        await crowd.browser(token=token)
+    assert why.value.body.startswith(slug)
+
+
+async def test_operators_listener_flooded(start_daemon: StartDaemon, key: Path, hosts: Hosts) -> None:
+    """Hundreds of connections that say nothing, and clients that ask for everything without a pause."""
+    daemon = start_daemon(**SETTINGS)
+    host, _, port = daemon.admin_address.rpartition(":")
+    address = (host, int(port))
+    async with crowd_at(daemon, key, hosts, CROWD) as crowd:
+        before = await settled_usage(daemon)
+        answers = 0
+
+        async def ask(path: str) -> None:
+            nonlocal answers
+            request = f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
+            while True:
+                try:
+                    async with await trio.open_tcp_stream(*address) as stream:
+                        while True:
+                            await stream.send_all(request)
+                            if not await stream.receive_some(1 << 20):
+                                break
+                            answers += 1
+                except (OSError, trio.BrokenResourceError):
+                    await trio.sleep(0.01)
+
+        async with crowd.undisturbed("operators' listener flooded"):
+            async with trio.open_nursery() as nursery:
+                for _ in range(20):
+                    for path in ("/metrics", "/sessions", "/cmd/getstatus", "/nowhere"):
+                        nursery.start_soon(ask, path)
+                await trio.sleep(2)
+                with connections(address, 300):
+                    await trio.sleep(2)
+                nursery.cancel_scope.cancel()
+            said(f"  {answers} answers")
+            assert answers
+        await wait_until_freed(daemon, before)
