@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 
 import attrs
+import trio
 
 from . import __version__, errors, load_report
 from .control import tenths
@@ -48,16 +49,21 @@ class AdminSite:
     connections: Callable[[], Mapping[str, int]] = dict
     attach: Callable[[Request], TakeOver] | None = None
     _started_at: float = attrs.field(init=False)
+    _turn: trio.Lock = attrs.field(factory=trio.Lock, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._started_at = self.clock()
 
     async def answer(self, request: Request, client: str) -> Response | TakeOver:
-        """Answer one request of an operator.
+        """Answer one request of an operator, one at a time: consoles get their turn between any two.
 
         Raises:
             ConsoleError: it is refused.
         """
+        async with self._turn:
+            return self._answer(request, client)
+
+    def _answer(self, request: Request, client: str) -> Response | TakeOver:
         if request.header("origin") is not None or not _names_an_address(request.header("host")):
             raise ConsoleError(errors.ORIGIN_REFUSED, "the admin listener answers no web pages")
         match request.method, request.path.split("/")[1:]:
