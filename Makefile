@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 PAGE   := $(shell find static/src static/build.mjs static/package.json static/package-lock.json trio_cpvm/messages -type f)
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help demo test format lint types layers unit real page screenshots dist clean
+.PHONY: help demo test format lint types layers unit real soak page screenshots dist clean
 
 help:
 	@echo "make demo     start an embedded VNC server and the proxy, print the URL to open"
@@ -13,6 +13,7 @@ help:
 	@echo "make format   format the code"
 	@echo "make unit     the tests that need no other programs"
 	@echo "make real     the tests against QEMU, Xvnc and real browsers"
+	@echo "make soak     50,000 short sessions at one daemon, its memory watched: ten minutes or so"
 	@echo "make page     build the console page"
 	@echo "make screenshots  take the pictures of the documentation anew"
 	@echo "make dist     build wheel and source distribution into dist/"
@@ -60,6 +61,9 @@ real: $(VENV)/.installed-tests
 	$(BIN)/python hatch_build.py --for-tests
 	@$(MAKE) --no-print-directory $(VENV)/.installed-libvirt
 	$(PYTEST) -n 2 -m "real or browser"
+
+soak: $(VENV)/.installed-tests
+	CHURN_SESSIONS=50000 $(PYTEST) -s -o faulthandler_timeout=0 tests/real/test_churn.py
 
 page: $(VENV)/.installed
 

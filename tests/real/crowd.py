@@ -15,7 +15,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Self, TypeAlias, TypeVar
+from typing import Self, TypeAlias
 from urllib.parse import quote, urlsplit
 
 import attrs
@@ -24,12 +24,11 @@ import trio
 from trio_cpvm.models import ConsoleTarget, Secret
 from trio_cpvm.token import mint_token, new_session_uuid, read_key_file
 
-from .daemon import Daemon, Tables
+from .daemon import Daemon
 from .lean_browser import LeanBrowser
-from .processes import PATIENCE_S, Process, open_files, wait_for
+from .processes import PATIENCE_S, Process
+from .usage import said
 from .vnc_hosts import BEHAVIOURS
-
-T = TypeVar("T")
 
 #: A round trip of a member may never take longer, whatever happens to others, in seconds. The usual is milliseconds.
 WORST_S = 2.0
@@ -37,21 +36,10 @@ WORST_S = 2.0
 PAUSE_S = 0.3
 #: How many consoles are opened at once.
 OPENING = 16
-#: What the daemon's memory may have grown by once a fault is over, in KiB: freed memory in pieces too small or too
-#: scattered to give back to the system.
-MEMORY_SLACK_KIB = 24 * 1024
-#: Threads that trio keeps for a while after use.
-THREADS_SLACK = 4
-
 Connect: TypeAlias = Callable[[], Awaitable[trio.abc.Stream]]
 
 #: What the daemon needs for a crowd from one address.
-SETTINGS: Tables = {"session": {"max_sessions_per_client": 0, "idle_timeout_s": 60}}
-
-
-def said(text: str) -> None:
-    """Shown by ``pytest -s``, and where a test fails."""
-    print(text)  # noqa: T201
+SETTINGS: dict[str, dict[str, object]] = {"session": {"max_sessions_per_client": 0, "idle_timeout_s": 60}}
 
 
 class Hosts:
@@ -65,7 +53,13 @@ class Hosts:
     """
 
     def __init__(
-        self, folder: Path, *, password: str, address: str = "127.0.0.1", before: Sequence[str] = (), name: str = "hosts"
+        self,
+        folder: Path,
+        *,
+        password: str,
+        address: str = "127.0.0.1",
+        before: Sequence[str] = (),
+        name: str = "hosts",
     ) -> None:
         self.address = address
         self.password = password
@@ -94,96 +88,15 @@ class Hosts:
         self.process.kill()
 
 
-@attrs.frozen
-class Usage:
-    """What the daemon holds at one moment.
+async def until(condition: Callable[[], object]) -> None:
+    """Wait until something about the crowd is true.
 
-    Attributes:
-        files: its open files, as ``processes.open_files`` tells them.
-        threads: how many it has.
-        sessions: how many run.
-        tasks: trio's; ``None`` where it does not tell.
-        rss_kib: memory, without what it shares with others.
+    Raises:
+        trio.TooSlowError: not in ``PATIENCE_S`` seconds.
     """
-
-    files: tuple[str, ...]
-    threads: int
-    sessions: int
-    tasks: int | None
-    rss_kib: int
-
-    def __str__(self) -> str:
-        tasks = "" if self.tasks is None else f"{self.tasks} tasks, "
-        return (
-            f"{self.sessions} sessions, {self.files.count('socket')} sockets, {len(self.files)} files, {tasks}"
-            f"{self.threads} threads, {self.rss_kib / 1024:.1f} MiB"
-        )
-
-
-def memory_kib(pid: int) -> int:
-    """A process's own memory, in KiB."""
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text("ascii").splitlines()
-    return sum(int(line.split()[1]) for line in lines if line.startswith(("Private_Clean:", "Private_Dirty:")))
-
-
-def usage(daemon: Daemon) -> Usage:
-    """Ask the daemon and the system. The question itself is gone again when files are counted, or nearly."""
-    metrics = gauges(daemon)
-    status = Path(f"/proc/{daemon.process.pid}/status").read_text("ascii")
-    tasks = metrics.get("trio_cpvm_tasks")
-    return Usage(
-        files=tuple(open_files(daemon.process.pid)),
-        threads=int(status.partition("\nThreads:")[2].split()[0]),
-        sessions=int(metrics["trio_cpvm_sessions"]),
-        tasks=None if tasks is None else int(tasks),
-        rss_kib=memory_kib(daemon.process.pid),
-    )
-
-
-def gauges(daemon: Daemon) -> dict[str, float]:
-    """What ``/metrics`` tells, by name and labels."""
-    lines = daemon.get("/metrics", admin=True).body.decode("ascii").splitlines()
-    pairs = (line.rpartition(" ") for line in lines if not line.startswith("#"))
-    return {name: float(value) for name, _, value in pairs}
-
-
-async def settled_usage(daemon: Daemon) -> Usage:
-    """What the daemon holds once that has not changed for three looks in a row; memory and threads apart."""
-    found: list[Usage] = []
-
-    def still() -> Usage | None:
-        found.append(usage(daemon))
-        last = [(one.files, one.sessions, one.tasks) for one in found[-3:]]
-        return found[-1] if len(last) == 3 and last[0] == last[1] == last[2] else None
-
-    return await in_thread(lambda: wait_for(still, "the daemon is at rest"))
-
-
-async def wait_until_freed(daemon: Daemon, before: Usage, *, within_s: float = PATIENCE_S) -> Usage:
-    """Wait until the daemon holds no more than ``before``: sessions, files, tasks; threads and memory with a slack."""
-    now = before
-
-    def freed() -> bool:
-        nonlocal now
-        now = usage(daemon)
-        return (
-            (now.files, now.sessions, now.tasks) == (before.files, before.sessions, before.tasks)
-            and now.threads <= before.threads + THREADS_SLACK
-            and now.rss_kib <= before.rss_kib + MEMORY_SLACK_KIB
-        )
-
-    try:
-        await in_thread(lambda: wait_for(freed, "everything is freed", within_s=within_s))
-    except AssertionError as late:
-        late.add_note(f"before: {before}\nnow:    {now}")
-        raise
-    said(f"  before  {before}\n  after   {now}")
-    return now
-
-
-async def in_thread(call: Callable[[], T]) -> T:
-    """Run something that blocks."""
-    return await trio.to_thread.run_sync(call)
+    with trio.fail_after(PATIENCE_S):
+        while not condition():  # noqa: ASYNC110 -- an event would be set all the time
+            await trio.sleep(PAUSE_S / 3)
 
 
 @attrs.define(eq=False)
@@ -344,8 +257,8 @@ class Crowd:
     async def hang_up(self) -> None:
         """Close every connection that there ever was."""
         with trio.CancelScope(shield=True):
-            for stream in self._streams:
-                await trio.aclose_forcefully(stream)
+            while self._streams:
+                await trio.aclose_forcefully(self._streams.pop())
 
     async def leave(self, members: Sequence[Member]) -> None:
         """Close these consoles as a user does."""
@@ -377,14 +290,17 @@ class Crowd:
 
     async def _all_go_on(self, since: float) -> None:
         """Wait until every member has had two round trips that began since then."""
-        with trio.move_on_after(PATIENCE_S):
-            while not all(
+
+        def go_on() -> bool:
+            return all(
                 member.spare or member.fault or sum(began >= since for began, _ in member.trips[-2:]) == 2
                 for member in self.members
-            ):
-                await trio.sleep(PAUSE_S / 3)
-            return
-        raise AssertionError(f"not all go on: {self.figures(since)}")
+            )
+
+        try:
+            await until(go_on)
+        except trio.TooSlowError:
+            raise AssertionError(f"not all go on: {self.figures(since)}") from None
 
     @asynccontextmanager
     async def undisturbed(self, fault: str) -> AsyncIterator[None]:

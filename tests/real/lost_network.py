@@ -69,7 +69,8 @@ class LostNetwork:
         """From now on every packet is dropped, in both directions."""
         _run(
             "ip", "netns", "exec", self._name, program("nft", PACKAGES["nft"]),
-            "add table inet lost; add chain inet lost arriving { type filter hook prerouting priority -300; policy drop; }; "
+            "add table inet lost; "
+            "add chain inet lost arriving { type filter hook prerouting priority -300; policy drop; }; "
             "add chain inet lost leaving { type filter hook output priority -300; policy drop; }",
         )  # fmt: skip
 

@@ -7,7 +7,6 @@ import resource
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import attrs
@@ -15,10 +14,11 @@ import pytest
 import trio
 
 from .conftest import StartDaemon
-from .crowd import SETTINGS, Crowd, Hosts, crowd_at, gauges, in_thread, said, settled_usage, usage, wait_until_freed
+from .crowd import SETTINGS, Crowd, Hosts, crowd_at
 from .daemon import Daemon, merged
 from .lean_browser import Ended, Refused
 from .processes import PATIENCE_S, open_files, program, wait_for
+from .usage import gauges, in_thread, said, settled_usage, usage, wait_until_freed
 
 pytestmark = pytest.mark.real
 
@@ -46,17 +46,21 @@ def many_files() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-@contextmanager
-def connections(address: tuple[str, int], number: int, said_first: bytes = b"") -> Iterator[list[socket.socket]]:
-    """So many connections that say this, and then nothing."""
-    with ExitStack() as opened:
-        found = []
+class Connections:
+    """So many connections that say this, and then nothing; open within the block."""
+
+    def __init__(self, address: tuple[str, int], number: int, said_first: bytes = b"") -> None:
+        self._opened: list[socket.socket] = []
         for _ in range(number):
-            one = opened.enter_context(socket.create_connection(address, PATIENCE_S))
-            if said_first:
-                one.sendall(said_first)
-            found.append(one)
-        yield found
+            self._opened.append(socket.create_connection(address, PATIENCE_S))
+            self._opened[-1].sendall(said_first)
+
+    def __enter__(self) -> list[socket.socket]:
+        return self._opened
+
+    def __exit__(self, *_: object) -> None:
+        for one in self._opened:
+            one.close()
 
 
 def public_connections(daemon: Daemon) -> int:
@@ -73,28 +77,26 @@ async def test_half_open_connections(start_daemon: StartDaemon, key: Path, hosts
         before = await settled_usage(daemon)
         for head in (b"", b"GET /novnc HTTP/1.1\r\nHost: half"):
             async with crowd.undisturbed(f"{HALF_OPEN} connections, each with {head!r}"):
-                opening = connections(crowd.address, HALF_OPEN, head)
-                began = trio.current_time()
-                opened = await in_thread(opening.__enter__)
-                try:
-                    await in_thread(
-                        lambda: wait_for(lambda: public_connections(daemon) == HALF_OPEN + CROWD, "all are accepted")
-                    )
-                    said(f"  accepted within {trio.current_time() - began:.1f} s; {usage(daemon)}")
-                    browser = await crowd.browser()
-                    await browser.round_trip()
-                    await browser.close()
-                    await in_thread(
-                        lambda: wait_for(lambda: public_connections(daemon) == CROWD, "they are closed")
-                    )
-                    assert await in_thread(lambda: {one.recv(12) for one in opened}) <= {b"", b"HTTP/1.1 408"}
-                finally:
-                    await in_thread(lambda: opening.__exit__(None, None, None))
+                await come_and_wait(crowd, daemon, head)
             if not head:
                 warm = await settled_usage(daemon)
                 assert warm.files == before.files
                 before = attrs.evolve(before, rss_kib=warm.rss_kib)
         await wait_until_freed(daemon, before)
+
+
+async def come_and_wait(crowd: Crowd, daemon: Daemon, head: bytes) -> None:
+    """So many connections say this, and then wait to be hung up on."""
+    began = trio.current_time()
+    with await in_thread(lambda: Connections(crowd.address, HALF_OPEN, head)) as opened:
+        all_there, all_gone = HALF_OPEN + CROWD, CROWD
+        await in_thread(lambda: wait_for(lambda: public_connections(daemon) == all_there, "all are accepted"))
+        said(f"  accepted within {trio.current_time() - began:.1f} s; {usage(daemon)}")
+        browser = await crowd.browser()
+        await browser.round_trip()
+        await browser.close()
+        await in_thread(lambda: wait_for(lambda: public_connections(daemon) == all_gone, "they are closed"))
+        assert await in_thread(lambda: {one.recv(12) for one in opened}) <= {b"", b"HTTP/1.1 408"}
 
 
 async def test_file_descriptors_exhausted(start_daemon: StartDaemon, key: Path, hosts: Hosts) -> None:
@@ -107,7 +109,7 @@ async def test_file_descriptors_exhausted(start_daemon: StartDaemon, key: Path, 
         highest = len(open_files(daemon.process.pid)) + left
         resource.prlimit(daemon.process.pid, resource.RLIMIT_NOFILE, (highest, limits[1]))
         async with crowd.undisturbed("file descriptors exhausted"):
-            with connections(crowd.address, 3 * left):
+            with Connections(crowd.address, 3 * left):
                 await in_thread(
                     lambda: wait_for(lambda: len(open_files(daemon.process.pid)) >= highest - 1, "all are used")
                 )
@@ -125,12 +127,18 @@ async def test_file_descriptors_exhausted(start_daemon: StartDaemon, key: Path, 
         await wait_until_freed(daemon, before)
 
 
-async def test_clock_jumps(
-    start_daemon: StartDaemon, key: Path, hosts: Hosts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """One day forward and back. Time limits go by the other clock, which only runs; tokens by the time of day."""
+@pytest.fixture
+def faketime() -> Path:
+    """The library that lies about the time of day."""
     program("faketime", "faketime")
     (library,) = Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")
+    return library
+
+
+async def test_clock_jumps(
+    start_daemon: StartDaemon, key: Path, hosts: Hosts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, faketime: Path
+) -> None:
+    """One day forward and back. Time limits go by the other clock, which only runs; tokens by the time of day."""
     offset = tmp_path / "offset"
 
     def jump(seconds: int) -> None:
@@ -140,7 +148,7 @@ async def test_clock_jumps(
 
     jump(0)
     with monkeypatch.context() as patched:
-        patched.setenv("LD_PRELOAD", str(library))
+        patched.setenv("LD_PRELOAD", str(faketime))
         patched.setenv("FAKETIME_TIMESTAMP_FILE", str(offset))
         patched.setenv("FAKETIME_NO_CACHE", "1")
         patched.setenv("FAKETIME_DONT_FAKE_MONOTONIC", "1")
@@ -197,7 +205,7 @@ async def test_operators_listener_flooded(start_daemon: StartDaemon, key: Path, 
                     for path in ("/metrics", "/sessions", "/cmd/getstatus", "/nowhere"):
                         nursery.start_soon(ask, path)
                 await trio.sleep(2)
-                with connections(address, 300):
+                with Connections(address, 300):
                     await trio.sleep(2)
                 nursery.cancel_scope.cancel()
             said(f"  {answers} answers")

@@ -9,23 +9,13 @@ import pytest
 import trio
 
 from .conftest import StartDaemon, StartQemu, StartXvnc
-from .crowd import (
-    SETTINGS,
-    Crowd,
-    Hosts,
-    crowd_at,
-    gauges,
-    in_thread,
-    memory_kib,
-    said,
-    settled_usage,
-    wait_until_freed,
-)
+from .crowd import SETTINGS, Crowd, Hosts, crowd_at
 from .daemon import Daemon, merged
 from .lean_browser import Ended, LeanBrowser, key_event, reset, upgrade_request
 from .lost_network import LostNetwork, lost_network
 from .processes import PATIENCE_S
 from .real_consoles import RealConsole
+from .usage import gauges, in_thread, memory_kib, said, settled_usage, wait_until_freed
 from .vnc_hosts import FLOOD, FLOOD_UPDATES, RESET, STALL, update
 
 pytestmark = pytest.mark.real
@@ -235,7 +225,14 @@ async def test_resets_of_browsers(start_daemon: StartDaemon, key: Path, hosts: H
 
 BROWSER_PHASES = (
     *("accepted", "within the head", "after the head", "after the page"),
-    *("after the upgrade", "after the version", "after the security type", "in the relay", "in a message", "in a flood"),
+    *(
+        "after the upgrade",
+        "after the version",
+        "after the security type",
+        "in the relay",
+        "in a message",
+        "in a flood",
+    ),
 )
 
 

@@ -1,7 +1,7 @@
 """Many small VNC hosts in one process: RFB 3.8 with a password, one answer to each key, and every kind of bad end.
 
-Run as a script (``crowd.Hosts`` does); of this project it imports nothing. It prints one line of JSON: the port for each
-behaviour of ``BEHAVIOURS``. What a host does once the screen is open is asked for with keys:
+Run as a script (``crowd.Hosts`` does); of this project it imports nothing. It prints one line of JSON: the port for
+each of ``BEHAVIOURS``. What a host does once the screen is open is asked for with keys:
 
 * any other key: one update of one pixel, whose four bytes are the key's number; the numbers have to count up
 * ``STALL``: it reads nothing any more
@@ -98,7 +98,8 @@ class Host:
         self._after("result")
         await self._read(1)
         self._after("init")
-        await self._stream.send_all(struct.pack(">HH", WIDTH, HEIGHT) + _PIXEL_FORMAT + struct.pack(">I", len(NAME)) + NAME)
+        size, name = struct.pack(">HH", WIDTH, HEIGHT), struct.pack(">I", len(NAME)) + NAME
+        await self._stream.send_all(size + _PIXEL_FORMAT + name)
         await self._answer_keys()
 
     async def _answer_keys(self) -> None:
