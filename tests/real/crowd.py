@@ -38,8 +38,16 @@ PAUSE_S = 0.3
 OPENING = 16
 Connect: TypeAlias = Callable[[], Awaitable[trio.abc.Stream]]
 
-#: What the daemon needs for a crowd from one address.
-SETTINGS: dict[str, dict[str, object]] = {"session": {"max_sessions_per_client": 0, "idle_timeout_s": 60}}
+#: What the daemon needs for a crowd from one address; and time, as this machine may have more to do.
+SETTINGS: dict[str, dict[str, object]] = {
+    "server": {"head_timeout_s": 15},
+    "session": {
+        "max_sessions_per_client": 0,
+        "idle_timeout_s": 60,
+        "connect_timeout_s": 15,
+        "handshake_timeout_s": 15,
+    },
+}
 
 
 class Hosts:
@@ -106,19 +114,20 @@ class Member:
     Attributes:
         browser: its browser.
         name: what its machine is called.
-        spare: it may end; nobody will miss it.
         since: when the round trip that is under way began; ``None`` in between.
         trips: when each round trip began, and how long it took.
         fault: how it ended, if it did.
+        leaving: it makes no more round trips.
+        over: set once it does not.
     """
 
     browser: LeanBrowser
     name: str
-    spare: bool = False
     since: float | None = None
     trips: list[tuple[float, float]] = attrs.field(factory=list)
     fault: BaseException | None = None
-    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    leaving: bool = False
+    over: trio.Event = attrs.field(factory=trio.Event)
 
 
 @attrs.frozen
@@ -218,9 +227,7 @@ class Crowd:
             raise
         return browser
 
-    async def open(
-        self, number: int, hosts: Hosts | None = None, *, connect: Connect | None = None, spare: bool = False
-    ) -> list[Member]:
+    async def open(self, number: int, hosts: Hosts | None = None, *, connect: Connect | None = None) -> list[Member]:
         """Open so many consoles and have them go on."""
         limit = trio.Semaphore(OPENING)
         opened: list[Member] = []
@@ -228,7 +235,7 @@ class Crowd:
         async def open_one() -> None:
             async with limit:
                 browser = await self.browser(hosts, connect=connect)
-            member = Member(browser, f"crowd-{len(self.members)}", spare)
+            member = Member(browser, f"crowd-{len(self.members)}")
             opened.append(member)
             self.members.append(member)
             self._nursery.start_soon(self._go_on, member)
@@ -242,17 +249,18 @@ class Crowd:
         return opened
 
     async def _go_on(self, member: Member) -> None:
-        with member.scope:
-            try:
-                while True:
-                    member.since = trio.current_time()
-                    took_s = await member.browser.round_trip()
-                    member.trips.append((member.since, took_s))
-                    member.since = None
-                    await trio.sleep(PAUSE_S)
-            except Exception as exc:
-                member.fault = exc
-                await trio.aclose_forcefully(member.browser.stream)
+        try:
+            while not member.leaving:
+                member.since = trio.current_time()
+                took_s = await member.browser.round_trip()
+                member.trips.append((member.since, took_s))
+                member.since = None
+                await trio.sleep(PAUSE_S)
+        except Exception as exc:
+            member.fault = exc
+            await trio.aclose_forcefully(member.browser.stream)
+        finally:
+            member.over.set()
 
     async def hang_up(self) -> None:
         """Close every connection that there ever was."""
@@ -260,24 +268,25 @@ class Crowd:
             while self._streams:
                 await trio.aclose_forcefully(self._streams.pop())
 
+    async def release(self, members: Sequence[Member]) -> None:
+        """These are no longer of the crowd: their last round trips are over, and their consoles stay open."""
+        for member in members:
+            member.leaving = True
+            self.members.remove(member)
+        for member in members:
+            await member.over.wait()
+            assert member.fault is None, member.fault
+
     async def leave(self, members: Sequence[Member]) -> None:
         """Close these consoles as a user does."""
-        for member in members:
-            member.scope.cancel()
-            self.members.remove(member)
+        await self.release(members)
         async with trio.open_nursery() as nursery:
             for member in members:
                 nursery.start_soon(member.browser.close)
 
-    def drop(self, members: Sequence[Member]) -> None:
-        """These have nothing to do with the crowd any more; their connections stay."""
-        for member in members:
-            member.scope.cancel()
-            self.members.remove(member)
-
     def assert_all_live(self) -> None:
-        """None has ended but those that may."""
-        lost = [f"{member.name}: {member.fault!r}" for member in self.members if member.fault and not member.spare]
+        """None has ended."""
+        lost = [f"{member.name}: {member.fault!r}" for member in self.members if member.fault]
         assert not lost, f"{len(lost)} consoles were lost: {lost[:5]}"
 
     def figures(self, since: float) -> Figures:
@@ -293,8 +302,7 @@ class Crowd:
 
         def go_on() -> bool:
             return all(
-                member.spare or member.fault or sum(began >= since for began, _ in member.trips[-2:]) == 2
-                for member in self.members
+                member.fault or sum(began >= since for began, _ in member.trips[-2:]) == 2 for member in self.members
             )
 
         try:

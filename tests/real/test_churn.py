@@ -31,7 +31,7 @@ TOKEN_LIFE_S = 10
 ROUND_TRIPS = 3
 #: How often memory is looked at, and when that is shown.
 STEP = 500
-TOLD = (500, 1000, 2000, *range(10_000, 1_000_000, 10_000))
+TOLD = (500, 1000, 2000, *range(5000, 1_000_000, 5000))
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import trio
 from .conftest import StartDaemon, StartQemu, StartXvnc
 from .crowd import SETTINGS, Crowd, Hosts, crowd_at
 from .daemon import Daemon, merged
-from .lean_browser import Ended, LeanBrowser, key_event, reset, upgrade_request
+from .lean_browser import ABNORMAL, Ended, LeanBrowser, key_event, reset, upgrade_request
 from .lost_network import LostNetwork, lost_network
 from .processes import PATIENCE_S
 from .real_consoles import RealConsole
@@ -69,7 +69,7 @@ async def test_hosts_killed(
         before = await settled_usage(daemon)
         with Hosts(tmp_path, password=password, name="doomed") as doomed:
             members = await crowd.open(HIT, doomed)
-            crowd.drop(members)
+            await crowd.release(members)
             console = await RealConsole.open(crowd, doomed_qemu.host, doomed_qemu.port, password)
             async with crowd.undisturbed("hosts killed with -9"):
                 doomed.process.kill()
@@ -174,7 +174,7 @@ async def test_browsers_vanish(start_daemon: StartDaemon, key: Path, hosts: Host
         looking = [await crowd.browser(connect=connect) for _ in range(HIT)]
         typing = await crowd.open(HIT, connect=connect)
         flooded = [await crowd.browser(connect=connect) for _ in range(2)]
-        crowd.drop(typing)
+        await crowd.release(typing)
         for browser in flooded:
             await browser.ask(FLOOD)
             await browser.read(100_000)
@@ -191,22 +191,24 @@ async def test_hosts_vanish(
     start_daemon: StartDaemon, key: Path, hosts: Hosts, network: LostNetwork, tmp_path: Path, password: str
 ) -> None:
     """The limit for hosts that say nothing finds it out; with browsers that type, and with some that only look."""
-    daemon = start_daemon(**merged(SETTINGS, {"session": {"host_silence_timeout_s": 3}}))
+    daemon = start_daemon(**merged(SETTINGS, {"session": {"host_silence_timeout_s": 4, "connect_timeout_s": 4}}))
     with Hosts(tmp_path, password=password, address=network.there, before=network.inside, name="far") as far:
         async with crowd_at(daemon, key, hosts, CROWD) as crowd:
             before = await settled_usage(daemon)
             looking = [await crowd.browser(far) for _ in range(HIT)]
             typing = await crowd.open(HIT, far)
-            crowd.drop(typing)
+            await crowd.release(typing)
             async with crowd.undisturbed("hosts vanish"):
                 network.lose()
                 for member in typing:
                     await member.browser.ask(1)
                 for browser in [*looking, *(member.browser for member in typing)]:
-                    assert (await ended(browser)).code == 4504
+                    # a key that comes after the end, on a machine with more to do, resets the connection
+                    assert (await ended(browser)).code in (4504, ABNORMAL)
                 with pytest.raises(Ended) as refused:
                     await crowd.browser(far)
                 assert refused.value.code == 4504
+            assert sum(record.get("reason") == "upstream-timeout" for record in daemon.log()) == 2 * HIT + 1
             await wait_until_freed(daemon, before)
 
 

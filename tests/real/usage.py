@@ -59,12 +59,13 @@ def memory_kib(pid: int) -> int:
 
 
 def usage(daemon: Daemon) -> Usage:
-    """Ask the daemon and the system. The question itself is gone again when files are counted, or nearly."""
+    """Ask the system, then the daemon: the question itself takes a socket."""
+    files = tuple(open_files(daemon.process.pid))
     metrics = gauges(daemon)
     status = Path(f"/proc/{daemon.process.pid}/status").read_text("ascii")
     tasks = metrics.get("trio_cpvm_tasks")
     return Usage(
-        files=tuple(open_files(daemon.process.pid)),
+        files=files,
         threads=int(status.partition("\nThreads:")[2].split()[0]),
         sessions=int(metrics["trio_cpvm_sessions"]),
         tasks=None if tasks is None else int(tasks),
