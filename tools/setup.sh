@@ -66,6 +66,9 @@ pkg-config         pkg-config
 nginx              nginx-light
 haproxy            haproxy
 systemd-analyze    systemd
+faketime           faketime
+ip                 iproute2
+nft                nftables
 '
 
 # The Linux guest's parts: a file in a Debian package, and what the tests call it.

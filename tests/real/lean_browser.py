@@ -105,11 +105,11 @@ class LeanBrowser:
         head, _, rest = (await self._read_head()).partition(b"\r\n\r\n")
         status = int(head.split(b" ", 2)[1])
         if status != 101:
-            self._wire += rest
-            with contextlib.suppress(Ended):
-                while True:
-                    await self._receive()
-            raise Refused(status, self._wire.decode("utf-8", "replace"))
+            length = next(int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:"))
+            body = bytearray(rest)
+            while len(body) < length:
+                body += await self._receive_some()
+            raise Refused(status, body.decode("utf-8", "replace"))
         self._wire += rest
         self._parse()
 
