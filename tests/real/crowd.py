@@ -311,8 +311,12 @@ class Crowd:
             raise AssertionError(f"not all go on: {self.figures(since)}") from None
 
     @asynccontextmanager
-    async def undisturbed(self, fault: str) -> AsyncIterator[None]:
+    async def undisturbed(self, fault: str, *, worst_s: float = WORST_S) -> AsyncIterator[None]:
         """What happens within the block is the crowd's business in no way: none ends, none stands still.
+
+        Args:
+            fault: what it is, for the figures.
+            worst_s: how long a round trip may take, in seconds.
 
         Raises:
             AssertionError: it was.
@@ -323,7 +327,7 @@ class Crowd:
         self.assert_all_live()
         figures = self.figures(since)
         said(f"{fault}: {trio.current_time() - since:.1f} s\n  {len(self.members)} others: {figures}")
-        assert figures.worst_s <= WORST_S, f"{fault}: {figures}"
+        assert figures.worst_s <= worst_s, f"{fault}: {figures}"
 
 
 @asynccontextmanager
