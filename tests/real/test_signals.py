@@ -6,6 +6,7 @@ import signal
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import attrs
@@ -15,7 +16,7 @@ import trio
 from .certificates import Authority, Pair
 from .conftest import StartDaemon
 from .crowd import SETTINGS, Crowd, Hosts, crowd_at, until
-from .daemon import Daemon, merged
+from .daemon import Daemon, make_key, merged
 from .lean_browser import Ended, Refused, upgrade_request
 from .test_tls_browsers import pem, replace, trusting
 from .usage import in_thread, said, settled_usage, wait_until_freed
@@ -127,10 +128,22 @@ async def test_drain(start_daemon: StartDaemon, key: Path, hosts: Hosts, authori
         crowd.members.clear()
 
 
+async def assert_in_force(crowd: Crowd, ways: Ways, certificate: str, old_key_token: str) -> None:
+    """New consoles get this certificate and need the crowd's key."""
+    assert await ways.shown_certificate() == certificate
+    for way in (ways.plain, ways.secure):
+        browser = await crowd.browser(connect=way)
+        await browser.round_trip()
+        await browser.close()
+    with pytest.raises(Refused) as refused:
+        await crowd.browser(connect=ways.plain, token=old_key_token)
+    assert refused.value.body.startswith("token-invalid")
+
+
 async def test_reload(
     start_daemon: StartDaemon, key: Path, hosts: Hosts, authority: Authority, pair: Pair, tmp_path: Path
 ) -> None:
-    """SIGHUP: a new certificate for new connections; one that cannot be used leaves the old one."""
+    """SIGHUP: a new certificate and a new key for those who come; a bad configuration changes nothing."""
     daemon = start_daemon(**both_listeners(pair))
     ways = Ways(daemon, authority)
     first = pem(pair)
@@ -139,18 +152,21 @@ async def test_reload(
         before = await settled_usage(daemon)
         async with crowd.undisturbed("reload"):
             assert await ways.shown_certificate() == first
+            old_key_token = crowd.token()
+            new_key = make_key(tmp_path / "new-key.json")
+            daemon.config.write_text(daemon.config.read_text("utf-8").replace(str(key), str(new_key)), "utf-8")
             replace(pair, authority.issue(tmp_path / "next", "server", "127.0.0.1"))
             second = pem(pair)
             daemon.process.send(signal.SIGHUP)
-            await in_thread(lambda: daemon.wait_for_event("certificate loaded"))
-            assert await ways.shown_certificate() == second
-            pair.certificate.write_text("no certificate\n", "ascii")
-            daemon.process.send(signal.SIGHUP)
-            await in_thread(lambda: daemon.wait_for_event("certificate refused"))
-            assert await ways.shown_certificate() == second
-            browser = await crowd.browser(connect=ways.secure)
-            await browser.round_trip()
-            await browser.close()
+            await in_thread(lambda: daemon.wait_for_event("configuration reloaded"))
+            crowd.use_key(new_key)
+            await assert_in_force(crowd, ways, second, old_key_token)
+            good = daemon.config.read_text("utf-8")
+            for number, bad in enumerate((good + "[nonsense]\n", good.replace(str(new_key), "/missing")), 1):
+                daemon.config.write_text(bad, "utf-8")
+                daemon.process.send(signal.SIGHUP)
+                await in_thread(partial(daemon.wait_for_event, "configuration refused", number))
+                await assert_in_force(crowd, ways, second, old_key_token)
         await wait_until_freed(daemon, before)
     # what Python had for the crowd it keeps for the next one
     await wait_until_freed(daemon, attrs.evolve(start, rss_kib=before.rss_kib))
