@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from itertools import count
 from pathlib import Path
 
 import attrs
@@ -109,6 +110,43 @@ async def come_and_wait(crowd: Crowd, daemon: Daemon, folder: Path, name: str) -
         assert answers == {"": HALF_OPEN // 2, "HTTP/1.1 408": HALF_OPEN // 2}
     finally:
         process.stop()
+
+
+def leave_descriptors(pid: int, number: int) -> None:
+    """A process may have so many more files open from now on. The limit is on the number of the next one."""
+    used = {int(entry.name) for entry in Path(f"/proc/{pid}/fd").iterdir()}
+    free = (descriptor for descriptor in count() if descriptor not in used)
+    limit = [next(free) for _ in range(number)][-1] + 1
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (limit, resource.prlimit(pid, resource.RLIMIT_NOFILE)[1]))
+
+
+async def test_file_descriptors_exhausted(start_daemon: StartDaemon, key: Path, hosts: Hosts) -> None:
+    """Who comes then has to wait, and is served as soon as there are some again. Operators get their answers."""
+    daemon = start_daemon(**SETTINGS)
+    pid = daemon.process.pid
+    limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    async with crowd_at(daemon, key, hosts, CROWD) as crowd:
+        before = await settled_usage(daemon)
+        served = trio.Event()
+
+        async def come_late() -> None:
+            browser = await crowd.browser()
+            await browser.round_trip()
+            await browser.close()
+            served.set()
+
+        async with crowd.undisturbed("file descriptors exhausted"), trio.open_nursery() as nursery:
+            leave_descriptors(pid, 6)
+            async with connections(crowd.address, 20):
+                nursery.start_soon(come_late)
+                for _ in range(3):
+                    await in_thread(lambda: usage(daemon))
+                    await trio.sleep(0.5)  # accepting is tried again and again meanwhile
+                assert not served.is_set()
+                resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+                with trio.fail_after(PATIENCE_S):
+                    await served.wait()
+        await wait_until_freed(daemon, before)
 
 
 @pytest.fixture
