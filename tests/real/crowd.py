@@ -186,6 +186,10 @@ class Crowd:
         )
         return self.mint(target)
 
+    def use_key(self, key: Path) -> None:
+        """Make tokens with another key from now on."""
+        self._key = read_key_file(key)
+
     def mint(self, target: ConsoleTarget) -> str:
         """A token for any target, percent-encoded."""
         return quote(mint_token(target, self._key), safe="")
