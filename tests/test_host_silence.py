@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import trio
+import trio.testing
 from trio.testing import MockClock, lockstep_stream_pair
 
 from tests.consoles import PASSWORD, console
@@ -56,4 +57,32 @@ async def test_no_limit_by_default(autojump_clock: MockClock) -> None:
     async with console(ScriptedVncServer(password=PASSWORD, then=[ReadForever()]), config=limits(0)) as c:
         await RfbClient(c.browser).handshake()
         await trio.sleep(80_000)
+        assert c.session.outcome is None
+
+
+@pytest.mark.parametrize("gone", [False, True])
+async def test_a_host_that_takes_nothing_ends_the_console_in_the_end(gone: bool, autojump_clock: MockClock) -> None:
+    """Nobody would notice that the browser has gone: what it says is read only as the host takes it."""
+    host = ScriptedVncServer(password=PASSWORD, then=[Pause(80_000)])
+    async with console(host, config=limits(0), make_pair=lockstep_stream_pair) as c, trio.open_nursery() as nursery:
+        await RfbClient(c.browser).handshake()
+        nursery.start_soon(c.browser.send_all, KEY)
+        await trio.testing.wait_all_tasks_blocked()
+        if gone:
+            await trio.aclose_forcefully(c.transport)
+        else:
+            nursery.start_soon(c.drain)
+        end = await c.wait_end()
+        nursery.cancel_scope.cancel()
+    assert (end.reason, end.detail) == (errors.UPSTREAM_TIMEOUT, "the host took no input for 120 s")
+    assert end.duration_s == pytest.approx(120, abs=1)
+
+
+async def test_a_host_may_take_its_time(autojump_clock: MockClock) -> None:
+    host = ScriptedVncServer(password=PASSWORD, then=[Pause(100), ReadForever()])
+    async with console(host, config=limits(0), make_pair=lockstep_stream_pair) as c:
+        await RfbClient(c.browser).handshake()
+        await c.browser.send_all(KEY)
+        await c.browser.send_all(KEY)
+        await trio.sleep(3600)
         assert c.session.outcome is None

@@ -13,7 +13,7 @@ from trio.testing import check_two_way_stream, memory_stream_pair
 from tests.helpers import within
 from tests.upstream.networks import inside_tls, server_context
 from trio_cpvm.config import UpstreamConfig
-from trio_cpvm.streams import Delivery, PrefixedStream, delivery, smoothed_rtt_s
+from trio_cpvm.streams import Delivery, PrefixedStream, delivery, keep_alive, smoothed_rtt_s
 from trio_cpvm.testing import EchoForever, ScriptedVncServer, behind_websocket, listening
 from trio_cpvm.upstream import HostTls
 from trio_cpvm.websocket import open_host_websocket, websocket_nursery
@@ -184,3 +184,22 @@ async def test_delivery_is_read_where_the_kernel_has_it(monkeypatch: pytest.Monk
 
 async def test_of_a_stream_in_memory_nothing_is_known() -> None:
     assert delivery(memory_stream_pair()[0]) is None
+
+
+async def test_the_system_gives_up_a_vanished_peer_after_two_minutes() -> None:
+    """Whether it is silent (keep-alive) or something is on its way to it (user timeout, in milliseconds)."""
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    async with listener:
+        async with await trio.open_tcp_stream(*listener.socket.getsockname()) as stream:
+            keep_alive(stream)
+            assert stream.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+            idle_s, interval_s, count, timeout_ms = (
+                stream.getsockopt(socket.IPPROTO_TCP, option)
+                for option in (
+                    socket.TCP_KEEPIDLE,
+                    socket.TCP_KEEPINTVL,
+                    socket.TCP_KEEPCNT,
+                    socket.TCP_USER_TIMEOUT,
+                )
+            )
+    assert idle_s + interval_s * count == timeout_ms / 1000 == 120

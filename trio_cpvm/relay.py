@@ -20,6 +20,8 @@ from .websocket import WebSocketStream
 
 #: What is read from a host at once, and so the largest message a browser gets.
 READ_BYTES = 65536
+#: How long a host may take to accept one message, in seconds. Meanwhile its browser, which may be gone, is not read.
+STALL_S = 120.0
 #: How long a message that is on its way may take to leave once the session has ended, in seconds.
 FLUSH_S = 1.0
 
@@ -158,9 +160,13 @@ class Relay:
                     self.touch()
                 self._sending_up = len(passed)
                 try:
-                    await self._server.send_all(passed)
+                    with trio.move_on_after(STALL_S) as taking:
+                        await self._server.send_all(passed)
                 except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
                     self.end(errors.CLOSED_BY_GUEST, _words(exc, "the connection broke"))
+                    return
+                if taking.cancelled_caught:
+                    self.end(errors.UPSTREAM_TIMEOUT, f"the host took no input for {STALL_S:g} s")
                     return
                 self.bytes_up += len(passed)
                 self._sending_up = 0

@@ -59,12 +59,14 @@ class PrefixedStream(trio.abc.Stream):
         await self.transport.aclose()
 
 
-#: A peer that has vanished without a word (power, network) is noticed after about two minutes of silence.
+#: A peer that has vanished without a word (power, network) is noticed after about two minutes of silence; likewise
+#: where something is on its way to it: the system would wait a quarter of an hour (tcp(7), ``TCP_USER_TIMEOUT``).
 KEEP_ALIVE = (
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
     (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60),
     (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10),
     (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 6),
+    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 120_000),  # milliseconds
 )
 
 
