@@ -54,7 +54,7 @@ def test_everything_is_exchanged_under_running_consoles(
     pair = authority.issue(tmp_path / "proxy", "server", "127.0.0.1")
     qemu = start_qemu(password=password, vnc=[f"connections={SESSIONS + 5}"])
     settings = tls_settings(pair)
-    shared: dict[str, object] = {"second_viewer": "share"}
+    shared: dict[str, object] = {"second_viewer": "share", "max_sessions_per_machine": 0}
     daemon = start_daemon(**settings, session=shared)
     trust = trusting(authority)
     old_token = reusable(daemon, qemu, password)
@@ -147,7 +147,7 @@ def test_bad_configurations_leave_the_old_one_running(
     pair = authority.issue(tmp_path / "proxy", "server", "127.0.0.1")
     qemu = start_qemu(password=password)
     settings = tls_settings(pair)
-    daemon = start_daemon(**settings, session={"second_viewer": "share"})
+    daemon = start_daemon(**settings, session={"second_viewer": "share", "max_sessions_per_machine": 0})
     trust = trusting(authority)
     token = reusable(daemon, qemu, password)
     good = daemon.config.read_text("utf-8")
@@ -181,7 +181,7 @@ def test_bad_configurations_leave_the_old_one_running(
 def test_a_drain(start_qemu: StartQemu, start_daemon: StartDaemon, password: str, how: str) -> None:
     """Nobody new, the others are told how long they have, and then why it is over; operators can look until then."""
     qemu = start_qemu(password=password)
-    daemon = start_daemon(server={"drain_timeout_s": 2}, session={"second_viewer": "share"})
+    daemon = start_daemon(server={"drain_timeout_s": 2}, session={"second_viewer": "share", "max_sessions_per_machine": 0})
     token = reusable(daemon, qemu, password)
     with contextlib.ExitStack() as stack:
         client = open_console(stack, token)

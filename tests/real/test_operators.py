@@ -146,7 +146,7 @@ def test_an_operator_looks_around_inside(daemon: Daemon, recorder: Recorder) -> 
             "_copy_up",
             "_copy_down",
             "Session._watch_browser",
-            "server.run_daemon",
+            "daemon.run_daemon",
             "an operator's statement",
         ):
             assert task in tree

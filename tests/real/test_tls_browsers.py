@@ -85,7 +85,7 @@ def test_certificate_exchanged_under_running_sessions(
     first = pem(pair)
     qemu = start_qemu(password=password, vnc=[f"connections={SESSIONS}"])
     settings = tls_settings(pair)
-    daemon = start_daemon(**settings, session={"second_viewer": "share"})
+    daemon = start_daemon(**settings, session={"second_viewer": "share", "max_sessions_per_machine": 0})
     console = daemon.mint(qemu.host, qemu.port, password=password, options=["--reusable"])
     with ExitStack() as open_consoles:
         clients = []
