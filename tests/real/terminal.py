@@ -33,7 +33,7 @@ class Terminal:
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,
-            env={**program_environment(), "TERM": "xterm-256color"},
+            env=_environment(),
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
             start_new_session=True,
         )
@@ -104,6 +104,13 @@ class Terminal:
             self._program.kill()
             self._program.wait(PATIENCE_S)
         os.close(self._ours)
+
+
+def _environment() -> dict[str, str]:
+    """Without what pytest's workers say of a terminal's size, which programs would believe."""
+    sizes = ("COLUMNS", "LINES")
+    inherited = {name: value for name, value in program_environment().items() if name not in sizes}
+    return {**inherited, "TERM": "xterm-256color"}
 
 
 @contextlib.contextmanager

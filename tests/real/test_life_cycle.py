@@ -181,7 +181,8 @@ def test_bad_configurations_leave_the_old_one_running(
 def test_a_drain(start_qemu: StartQemu, start_daemon: StartDaemon, password: str, how: str) -> None:
     """Nobody new, the others are told how long they have, and then why it is over; operators can look until then."""
     qemu = start_qemu(password=password)
-    daemon = start_daemon(server={"drain_timeout_s": 2}, session={"second_viewer": "share", "max_sessions_per_machine": 0})
+    shared: dict[str, object] = {"second_viewer": "share", "max_sessions_per_machine": 0}
+    daemon = start_daemon(server={"drain_timeout_s": 2}, session=shared)
     token = reusable(daemon, qemu, password)
     with contextlib.ExitStack() as stack:
         client = open_console(stack, token)
