@@ -246,6 +246,20 @@ def test_each_break_gives_one_more_chance_and_a_proper_end_none() -> None:
     assert refusal(g, asking()) is errors.TOKEN_USED
 
 
+def test_the_window_that_counts_is_the_one_in_force() -> None:
+    """The gate that let a console in is not the one that its user comes back to, if a reload lies between."""
+    clock = Clock()
+    old = opened_gate(clock, window_s=60)
+    shorter, none = (attrs.evolve(old, reconnect_window_s=window_s) for window_s in (10, 0))
+    assert refusal(none, asking()) is errors.TOKEN_USED
+    old.ended(TARGET, "one", broken=True)
+    clock.now += 9
+    assert shorter.look(asking(), CLIENT) == TARGET
+    assert refusal(none, asking()) is errors.TOKEN_USED
+    clock.now += 2
+    assert refusal(shorter, asking()) is errors.TOKEN_USED
+
+
 def test_without_a_window_there_is_no_second_chance() -> None:
     g = opened_gate(Clock(), window_s=0)
     g.ended(TARGET, "one", broken=True)
@@ -257,7 +271,7 @@ def test_chances_are_bounded_and_the_oldest_go_first() -> None:
     for number in range(3):
         chances.opened(str(number), "s", CLIENT)
     assert len(chances) == 2
-    assert [chances.has(str(number), CLIENT, now=NOW) for number in range(3)] == [False, True, True]
+    assert [chances.has(str(number), CLIENT, window_s=60, now=NOW) for number in range(3)] == [False, True, True]
 
 
 class Clocks:

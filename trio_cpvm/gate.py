@@ -137,14 +137,14 @@ class Gate:
 
     def ended(self, target: ConsoleTarget, session_id: str, *, broken: bool) -> None:
         """It is over; ``broken`` where nobody meant that."""
-        until = self.clock() + self.reconnect_window_s if broken else None
-        self.again.ended(target.session_uuid, session_id, until=until)
+        self.again.ended(target.session_uuid, session_id, broke_at=self.clock() if broken else None)
 
     def may_resume(self, target: ConsoleTarget, client: str) -> bool:
         """Whether its token is used, and this address may have its console again."""
-        if self.reusable(target):
+        window_s = self.reconnect_window_s
+        if self.reusable(target) or window_s <= 0:
             return False
-        return self.again.has(target.session_uuid, _one_spelling(client), now=self.clock())
+        return self.again.has(target.session_uuid, _one_spelling(client), window_s=window_s, now=self.clock())
 
 
 def _one_spelling(client: str) -> str:

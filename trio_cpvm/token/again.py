@@ -18,11 +18,11 @@ CAPACITY = 20_000
 class _Console:
     session_id: str
     address: str
-    until: float
+    broke_at: float
 
 
 class SecondChances:
-    """Remembers who has which token's console open, and for how long after it broke the same address may have it again.
+    """Remembers who has which token's console open, and when it broke: the same address may have it again for a while.
 
     A console that still seems open counts as broken when its own address asks again: a browser that lost its network
     notices that long before the proxy does.
@@ -42,21 +42,21 @@ class SecondChances:
         while len(self._consoles) > self._capacity:
             del self._consoles[next(iter(self._consoles))]
 
-    def ended(self, session_uuid: str, session_id: str, *, until: float | None) -> None:
+    def ended(self, session_uuid: str, session_id: str, *, broke_at: float | None) -> None:
         """That session is over.
 
         Args:
-            until: how long the same address may have the console again; ``None``: it may not.
+            broke_at: when it broke; ``None``: it did not, and nobody may have the console again.
         """
         console = self._consoles.get(session_uuid)
         if console is None or console.session_id != session_id:
             return  # another session has taken over
-        if until is None:
+        if broke_at is None:
             del self._consoles[session_uuid]
         else:
-            self._consoles[session_uuid] = attrs.evolve(console, until=until)
+            self._consoles[session_uuid] = attrs.evolve(console, broke_at=broke_at)
 
-    def has(self, session_uuid: str, address: str, *, now: float) -> bool:
-        """Whether this address may have this token's console again."""
+    def has(self, session_uuid: str, address: str, *, window_s: float, now: float) -> bool:
+        """Whether this address may have this token's console again, which broke no more than ``window_s`` ago."""
         console = self._consoles.get(session_uuid)
-        return console is not None and console.address == address and now <= console.until
+        return console is not None and console.address == address and now <= console.broke_at + window_s
