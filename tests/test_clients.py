@@ -108,6 +108,17 @@ async def test_each_request_of_a_connection_is_its_own_clients(autojump_clock: M
 
 
 @timely
+async def test_a_proxy_that_is_trusted_no_more_is_not_believed_on_its_open_connections(
+    autojump_clock: MockClock,
+) -> None:
+    front = make_front("unix")
+    async with connected(front.handle) as stream:
+        assert await asked(stream, ("X-Forwarded-For", CLIENT)) == f"{CLIENT} http"
+        front.clients = Clients()
+        assert await asked(stream, ("X-Forwarded-For", CLIENT)) == "local http"
+
+
+@timely
 async def test_headers_that_are_ignored_are_told_at_debug(
     caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
 ) -> None:

@@ -89,7 +89,7 @@ class Clients:
             scheme: how the connection came in itself.
         """
         client = peer.address
-        if peer.forwards:
+        if peer.forwards and self.trusts(peer.address):  # it may be trusted no more since it connected
             try:
                 forwarded = read_forwarded(request, self.trusts)
                 client, scheme = forwarded.client or client, forwarded.scheme or scheme
