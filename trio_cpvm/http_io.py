@@ -76,13 +76,14 @@ async def serve_http(
             await _answer(stream, door, refuse(error))
             await _linger(stream)
             return
-        answer = await _ask(site, request)
+        if door.ahead and request.header("upgrade") is not None:
+            # the WebSocket library would drop these bytes; no client sends any before the 101
+            answer: Response | TakeOver = refuse(ConsoleError(errors.BAD_REQUEST, "bytes behind the upgrade request"))
+        else:
+            answer = await _ask(site, request)
         if isinstance(answer, TakeOver):
-            if door.ahead:  # the WebSocket library would drop these bytes; no client sends any before the 101
-                answer = refuse(ConsoleError(errors.BAD_REQUEST, "bytes behind the upgrade request"))
-            else:
-                await answer.handler(stream)
-                return
+            await answer.handler(stream)
+            return
         log.debug("request", method=request.method[:16], path=_shown(request.path), status=answer.status)
         await _answer(stream, door, answer)
         answered = True
