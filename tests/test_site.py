@@ -349,6 +349,21 @@ async def test_page_status_and_websocket_refuse_for_the_same_reason(
 
 
 @timely
+async def test_who_has_to_wait_takes_nobody_s_line_in_the_log(
+    caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
+) -> None:
+    """Its requests are told at debug only, and the pace is one for all."""
+    caplog.set_level("INFO")
+    site = make_site(Config(server=ServerConfig(trusted_proxies=(parse_trusted_proxy("unix"),))))
+    site.gate = make_gate(max_failures=1)
+    for _ in range(50):
+        await fetch_from(site, "/novnc?token=x", X_Forwarded_For="192.0.2.66")
+    await fetch_from(site, "/novnc?token=x", X_Forwarded_For="192.0.2.67")
+    refused = [record.msg for record in caplog.records if "page refused" in str(record.msg)]
+    assert [one["client"] for one in refused if isinstance(one, dict)] == ["192.0.2.66", "192.0.2.67"]
+
+
+@timely
 async def test_a_guesser_is_told_how_long_to_wait(autojump_clock: MockClock) -> None:
     site = make_site(Config(server=ServerConfig(trusted_proxies=(parse_trusted_proxy("unix"),))))
     site.gate = make_gate(max_failures=2)
@@ -465,6 +480,20 @@ async def test_a_refused_websocket_uses_no_token_up(autojump_clock: MockClock) -
     assert (await fetch(site, path)).status == 426
     assert await upgrade(site, path) is None
     assert await upgrade(site, path) is errors.TOKEN_USED
+
+
+@timely
+async def test_who_sends_more_than_an_upgrade_request_uses_no_token_up(autojump_clock: MockClock) -> None:
+    """It gets a plain refusal, so it must not have passed the gate: there would be no record of it."""
+    site = make_site()
+    path = url("/websockify")
+    async with connected(make_front(site).handle) as stream:
+        head = f"GET {path} HTTP/1.1\r\nHost: console.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        key = base64.b64encode(bytes(16)).decode()
+        head += f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n"
+        await stream.send_all(head.encode() + b"more")
+        assert (await stream.receive_some()).startswith(b"HTTP/1.1 400 ")
+    assert await upgrade(site, path) is None
 
 
 @timely

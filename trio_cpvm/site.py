@@ -66,6 +66,7 @@ class PublicSite:
         access: the access endpoint, where it is enabled.
         metrics: counts.
         refusals: writes the refusals' lines.
+        waits: likewise, of those who brought too many bad tokens.
     """
 
     config: Config
@@ -77,6 +78,7 @@ class PublicSite:
     access: AccessSite | None = None
     metrics: Metrics = attrs.field(factory=Metrics)
     refusals: PacedLog = attrs.field(factory=PacedLog)
+    waits: PacedLog = attrs.field(factory=PacedLog)
 
     async def answer(self, request: Request, client: str) -> Response | TakeOver:
         """Answer one request.
@@ -125,9 +127,11 @@ class PublicSite:
         return target
 
     def _log_refusal(self, event: str, client: str, error: ConsoleError) -> None:
-        # Who has to wait has been logged with the failure that it waits for; each further request would be one line.
-        line = log.debug if error.reason is errors.TOO_MANY_ATTEMPTS else log.info
-        self.refusals.write(line, event, client=client, reason=error.reason.slug, detail=error.detail)
+        # Who has to wait has been logged with the failure that it waits for; each further request would be one line,
+        # and would take it from somebody else.
+        waits = error.reason is errors.TOO_MANY_ATTEMPTS
+        paced, line = (self.waits, log.debug) if waits else (self.refusals, log.info)
+        paced.write(line, event, client=client, reason=error.reason.slug, detail=error.detail)
 
     def _setup(self, target: ConsoleTarget) -> ConsoleSetup:
         policy = filter_policy(target, self.config.session)
