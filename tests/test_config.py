@@ -166,6 +166,8 @@ def test_no_toml_is_named_with_its_line() -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(BadConfiguration, match=r"none\.toml: No such file"):
         load_config(tmp_path / "none.toml")
+    with pytest.raises(BadConfiguration, match="/dev/zero: more than 1048576 bytes"):
+        load_config(Path("/dev/zero"))
 
 
 def test_key_files_are_relative_to_the_configuration(tmp_path: Path) -> None:

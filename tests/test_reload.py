@@ -431,6 +431,23 @@ async def test_a_slow_disk_does_not_stop_the_consoles(files: Files, monkeypatch:
 
 
 @timely
+async def test_a_file_that_cannot_be_read_to_its_end_does_not_end_all_reloads(
+    files: Files, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trio_cpvm.reload.READ_S", 0.1)
+    async with running(files) as daemon:
+        files.path.unlink()
+        os.mkfifo(files.path)
+        await daemon.reloader.reload()
+        told = events(caplog, "configuration refused")
+        assert "not read within 0.1 s" in str(told[0]["detail"])
+        files.path.open("wb", buffering=0).close()  # lets go of the thread that waits
+        monkeypatch.undo()
+        await daemon.reload(session="max_sessions = 5")
+        assert daemon.server.config.session.max_sessions == 5
+
+
+@timely
 async def test_signals_reload_drain_and_stop(files: Files, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     async with running(files) as daemon, trio.open_nursery() as nursery:

@@ -37,6 +37,9 @@ from .config_values import (
 from .errors import BadConfiguration
 from .models import MAX_CLIPBOARD_BYTES, Clipboard
 
+#: A larger file is something else; a reload must not fill the daemon's memory with it.
+MAX_FILE_BYTES = 1 << 20
+
 
 @attrs.frozen(kw_only=True)
 class ServerConfig:
@@ -176,7 +179,11 @@ def load_config(path: Path) -> Config:
         BadConfiguration: with one line per fault: file, key path, value and what is wrong with it.
     """
     try:
-        text = path.read_text("utf-8")
+        with path.open("rb") as file:
+            raw = file.read(MAX_FILE_BYTES + 1)
+        if len(raw) > MAX_FILE_BYTES:
+            raise BadConfiguration(f"{path}: more than {MAX_FILE_BYTES} bytes")
+        text = raw.decode("utf-8")
     except (OSError, UnicodeDecodeError) as exc:
         raise BadConfiguration(f"{path}: {getattr(exc, 'strerror', None) or exc}") from exc
     config = parse_config(text, str(path))

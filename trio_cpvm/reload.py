@@ -29,6 +29,8 @@ FIXED_KEYS = (
 )
 #: What may hold a password or ticket; only its name is told.
 UNTOLD_KEYS = frozenset({"access.inventory", "access.legacy_console_url"})
+#: How long all files may take, in seconds; a pipe that nobody writes to, or a disk that is gone, takes for ever.
+READ_S = 30.0
 #: How much of a value is told.
 MAX_VALUE_CHARS = 500
 
@@ -70,11 +72,12 @@ class Reloader:
         async with self._one_at_a_time:
             await self._manager.reloading()
             try:
-                parts, ignored = await trio.to_thread.run_sync(self._prepare, abandon_on_cancel=True)
+                with trio.fail_after(READ_S):
+                    parts, ignored = await trio.to_thread.run_sync(self._prepare, abandon_on_cancel=True)
             except BadConfiguration as exc:
-                for fault in str(exc).splitlines():
-                    log.error("configuration refused", detail=fault, kept="the old one")
-                self._server.metrics.reloaded(ok=False)
+                self._refuse(str(exc))
+            except trio.TooSlowError:
+                self._refuse(f"{self._path}: not read within {READ_S:g} s, with all that it names")
             except Exception:
                 log.exception("internal error")
                 self._server.metrics.reloaded(ok=False)
@@ -84,6 +87,11 @@ class Reloader:
                 await trio.to_thread.run_sync(discard, old, parts, abandon_on_cancel=True)
             if not self._server.draining:
                 await self._manager.ready(self._status())
+
+    def _refuse(self, faults: str) -> None:
+        for fault in faults.splitlines():
+            log.error("configuration refused", detail=fault, kept="the old one")
+        self._server.metrics.reloaded(ok=False)
 
     def _prepare(self) -> tuple[Parts, list[str]]:
         old = self._server.parts
