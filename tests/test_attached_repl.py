@@ -191,6 +191,14 @@ async def test_what_a_statement_says(source: str, said: str, autojump_clock: Moc
 
 
 @timely
+async def test_a_thread_may_print() -> None:
+    async with attached() as operator:
+        with trio.fail_after(10):
+            said = await operator.run("await trio.to_thread.run_sync(print, 'in a thread')\nprint('after it')")
+        assert said == "in a thread\nafter it\n"
+
+
+@timely
 async def test_names_last_as_long_as_the_operator_and_are_nobody_elses(autojump_clock: MockClock) -> None:
     repl = make_repl()
     async with attached(repl) as one, attached(repl) as other:

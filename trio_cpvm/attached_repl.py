@@ -119,6 +119,7 @@ class _Conversation:
         self._cut = False
         self._news = trio.Event()
         self._running: trio.CancelScope | None = None
+        self._trio = trio.lowlevel.current_trio_token()
         self._namespace: dict[str, object] = {
             "__name__": "__operator__",
             "print": self._print,
@@ -228,8 +229,11 @@ class _Conversation:
 
     def _print(self, *values: object, sep: str | None = None, end: str | None = None, **_: object) -> None:
         """In place of the built-in one: prints to the operator, not into the daemon's standard output."""
-        text = (" " if sep is None else sep).join(map(str, values))
-        self._write(text + ("\n" if end is None else end))
+        text = (" " if sep is None else sep).join(map(str, values)) + ("\n" if end is None else end)
+        if trio.lowlevel.in_trio_run():
+            self._write(text)
+        else:  # a thread that the statement has started
+            self._trio.run_sync_soon(self._write, text)
 
     def _display(self, value: object) -> None:
         """In place of ``sys.displayhook``, which is one for the whole process."""
