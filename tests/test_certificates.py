@@ -222,7 +222,7 @@ async def test_reload_keeps_the_old_pair_where_the_new_one_is_broken(
 def no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look at files at once: a mock clock does not wait for threads."""
 
-    async def run_sync(function: Callable[[], object]) -> object:
+    async def run_sync(function: Callable[[], object], *, abandon_on_cancel: bool) -> object:
         await trio.lowlevel.checkpoint()
         return function()
 
@@ -300,3 +300,14 @@ async def test_watch_sees_a_change_that_keeps_size_and_time(
     await trio.sleep(3 * WATCH_S)
     assert await shown(tls) == der(pair)
     nursery.cancel_scope.cancel()
+
+
+@bounded(30)
+async def test_files_that_take_for_ever_do_not_hold_up_the_end(files: Files) -> None:
+    tls = BrowserTls(files.config)
+    files.chain.unlink()
+    os.mkfifo(files.chain)
+    with trio.move_on_after(0.1) as scope:
+        await tls.reload()
+    assert scope.cancelled_caught
+    files.chain.open("wb", buffering=0).close()  # lets go of the thread that waits

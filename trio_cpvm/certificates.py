@@ -52,7 +52,7 @@ class BrowserTls:
         """Read the files anew, now; whether they could be used."""
         self.files = await self.look()
         try:
-            self.context = await trio.to_thread.run_sync(self._load)
+            self.context = await trio.to_thread.run_sync(self._load, abandon_on_cancel=True)
         except BadConfiguration as exc:
             log.error("certificate refused", detail=str(exc), kept="the old one")
             return False
@@ -61,7 +61,7 @@ class BrowserTls:
 
     async def look(self) -> FilesPrint:
         """What tells whether the files have changed, as of now."""
-        return await trio.to_thread.run_sync(self._fingerprint)
+        return await trio.to_thread.run_sync(self._fingerprint, abandon_on_cancel=True)
 
     def _load(self) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
