@@ -30,6 +30,7 @@ from trio_cpvm.parts import make_parts
 from trio_cpvm.reload import Reloader, keep_fixed
 from trio_cpvm.server import Bound, Server
 from trio_cpvm.session import Session
+from trio_cpvm.systemd import ServiceManager
 from trio_cpvm.testing import (
     EchoForever,
     RfbClient,
@@ -57,6 +58,7 @@ drain_timeout_s = 0
 listen = "127.0.0.1:0"
 [token]
 key_files = ["{key}"]
+{token}
 [session]
 second_viewer = "share"
 {session}
@@ -79,7 +81,7 @@ class Files:
         return self.folder / "c.toml"
 
     def write(self, key: str = "key.json", **parts: str) -> None:
-        blank = dict.fromkeys(("server", "session", "upstream", "log", "more"), "")
+        blank = dict.fromkeys(("server", "token", "session", "upstream", "log", "more"), "")
         beside = self.path.with_suffix(".new")
         beside.write_text(BASE.format(key=key, **{**blank, **parts}))
         beside.replace(self.path)
@@ -179,7 +181,8 @@ async def test_everything_new_holds_at_once_and_sessions_go_on(files: Files, cap
         assert await daemon.refusal(port, key=OTHER_KEY) == 403
         await daemon.reload(
             key="other.json",
-            server='allowed_origins = ["https://cloud.example"]\nmax_connections = 30\nhead_timeout_s = 7',
+            server='allowed_origins = ["https://cloud.example"]\nmax_connections = 30\nhead_timeout_s = 7\n'
+            "max_connections_per_client = 40",
             session="max_sessions = 2\nidle_timeout_s = 77",
             log='level = "debug"',
         )
@@ -188,6 +191,7 @@ async def test_everything_new_holds_at_once_and_sessions_go_on(files: Files, cap
             "server.allowed_origins = ['https://cloud.example']",
             "server.head_timeout_s = 7.0",
             "server.max_connections = 30",
+            "server.max_connections_per_client = 40",
             f"token.key_files = ['{files.folder}/other.json']",
             "session.idle_timeout_s = 77.0",
             "session.max_sessions = 2",
@@ -200,7 +204,7 @@ async def test_everything_new_holds_at_once_and_sessions_go_on(files: Files, cap
         assert await daemon.refusal(port, key=OTHER_KEY) == 503, "session.max_sessions"
         assert daemon.logged_as == [LogConfig(level="debug")]
         front = daemon.server.front
-        assert (front.head_timeout_s, front.max_connections) == (7, 30)
+        assert (front.head_timeout_s, front.max_connections, front.max_connections_per_client) == (7, 30, 40)
         stream = await daemon.connect()
         page = await http_get(stream, "/novnc/status", host="localhost")
         assert page.status == 200
@@ -234,6 +238,23 @@ async def test_what_is_remembered_outlives_a_reload(files: Files) -> None:
         assert daemon.server.parts.gate is not gate
         assert await daemon.refusal(port, session_uuid="used") == 403
         assert await works(await daemon.console(port, session_uuid="broken"))
+
+
+@timely
+async def test_failures_of_guessers_are_remembered_and_counted_by_the_new_limits(files: Files) -> None:
+    path = "/novnc?token=wrong"
+    who = (("X-Forwarded-For", "192.0.2.66"),)
+
+    async def answer(daemon: Daemon) -> int:
+        stream = await daemon.connect()
+        status = (await http_get(stream, path, host="localhost", headers=who)).status
+        await trio.aclose_forcefully(stream)
+        return status
+
+    async with running(files) as daemon:
+        for limit, expected in ((2, [403, 403, 429]), (0, [403] * 3), (1, [403, 429]), (20, [403] * 3)):
+            await daemon.reload(server='trusted_proxies = ["127.0.0.1"]', token=f"max_failures = {limit}")
+            assert [await answer(daemon) for _ in expected] == expected
 
 
 @timely
@@ -372,6 +393,28 @@ async def test_a_bad_configuration_leaves_the_old_one_whole(
         await daemon.reload()
         counts = daemon.server.metrics.exposition().decode()
         assert "trio_cpvm_config_last_reload_successful 1.0" in counts
+
+
+@timely
+async def test_systemd_hears_of_no_readiness_once_the_end_has_begun(files: Files) -> None:
+    class Manager(ServiceManager):
+        async def reloading(self) -> None:
+            told.append("reloading")
+
+        async def ready(self, status: str) -> None:
+            told.append(f"ready {status}")
+
+    told: list[str] = []
+    async with running(files) as daemon:
+        reloader = Reloader(
+            daemon.server, files.path, configure_logging=lambda _: None, status=lambda: "now", manager=Manager()
+        )
+        await reloader.reload()
+        assert told == ["reloading", "ready now"]
+        with daemon.server.registry.running(Session(target=ConsoleTarget(host="h", port=1), client="192.0.2.1")):
+            daemon.server.drain()
+            await reloader.reload()
+        assert told[2:] == ["reloading"]
 
 
 @timely
