@@ -247,8 +247,6 @@ class Server:
                     task_status.started(bound)
                     await self._drain_asked.wait()
                     accepting.cancel_scope.cancel()
-                for listener in (*plain, *tls):
-                    await trio.aclose_forcefully(listener)
                 await self._finish_sessions()
                 connections.cancel_scope.cancel()
         log.info("stopped")
