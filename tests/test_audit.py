@@ -129,6 +129,7 @@ async def test_one_that_was_ended_before_its_websocket_was_open(
     caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
 ) -> None:
     site = make_site()
+    site.gate = attrs.evolve(site.gate, reconnect_window_s=60)
     answer = await take_over(site)
     ours, theirs = trio.testing.lockstep_stream_pair()
     async with trio.open_nursery() as nursery:
@@ -137,6 +138,10 @@ async def test_one_that_was_ended_before_its_websocket_was_open(
         site.registry.end_all(errors.KILLED)
     (record,) = records(caplog)
     assert (record["reason"], record["phase"]) == ("killed", "request")
+    counted = site.metrics.exposition().decode()
+    assert 'trio_cpvm_sessions_ended_total{reason="killed",side="internal"} 1.0' in counted
+    assert 'trio_cpvm_limit_reached_total{limit="server.head_timeout_s"} 1.0' in counted
+    assert not site.gate.may_resume(TARGET, "local"), "an operator's word gives no second chance"
     await ours.aclose()
 
 

@@ -17,7 +17,7 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from . import __version__, errors
+from . import __version__
 from .errors import REASONS, Reason
 from .limits import Limit
 from .models import SessionEnd
@@ -72,7 +72,7 @@ class Metrics:
         )
         self._duration = Histogram(
             "trio_cpvm_session_duration_seconds",
-            "From a session's WebSocket to its end, whether or not a screen was seen.",
+            "From passing every check to the end, whether or not a screen was seen.",
             buckets=SESSION_BUCKETS_S,
             registry=self._registry,
         )
@@ -120,23 +120,21 @@ class Metrics:
         """A session passed every check; its WebSocket is about to open."""
         self._started.inc()
 
-    def session_ended(self, end: SessionEnd | None, opened_after_s: float | None) -> None:
+    def session_ended(self, end: SessionEnd, opened_after_s: float | None) -> None:
         """A session is over.
 
         Args:
-            end: how; ``None`` if its browser was gone before the WebSocket was open.
+            end: how.
             opened_after_s: seconds until its screen was open; ``None`` if it never was.
         """
-        reason = errors.CLOSED_BY_USER if end is None else end.reason
-        self._ended.labels(reason.slug, str(reason.side)).inc()
+        self._ended.labels(end.reason.slug, str(end.reason.side)).inc()
         if opened_after_s is not None:
             self._handshake.observe(opened_after_s)
-        if end is not None:
-            self._duration.observe(end.duration_s)
-            if end.limit is not None:
-                self.limit_reached(end.limit)
-            self._ended_bytes["up"] += end.bytes_up
-            self._ended_bytes["down"] += end.bytes_down
+        self._duration.observe(end.duration_s)
+        if end.limit is not None:
+            self.limit_reached(end.limit)
+        self._ended_bytes["up"] += end.bytes_up
+        self._ended_bytes["down"] += end.bytes_down
 
     def refused(self, kind: RefusedKind, reason: Reason) -> None:
         """A request was refused."""

@@ -201,26 +201,31 @@ class Session:
             bound.exception("internal error")
         finally:
             ended = self._why()
-            self.outcome = SessionEnd(
-                reason=ended.reason,
-                detail=ended.detail,
-                bytes_up=self.bytes_up,
-                bytes_down=self.bytes_down,
-                duration_s=self.age_s,
-                broken=ended.reason.retryable or (ended.reason is errors.CLOSED_BY_USER and browser.lost),
-                limit=ended.limit,
-            )
-            self._write_record(ended)
+            outcome = self._finish(ended, lost=browser.lost)
         code = ended.reason.close_code or errors.INTERNAL_ERROR.close_code or 1011
         reason = f"{ended.reason.slug}: {ended.public_text}"
         await browser.close(code, reason, within_s=CLOSE_S, farewell=self._farewell)
-        return self.outcome
+        return outcome
 
-    def never_opened(self) -> None:
+    def never_opened(self) -> SessionEnd:
         """In place of ``run``: its browser was gone before the WebSocket was open. There is a record of that, too."""
         self.phase = Phase.REQUEST
         detail = "the browser was gone before the WebSocket was open; its token is used up"
-        self._write_record(self._ending or ConsoleError(errors.CLOSED_BY_USER, detail))
+        return self._finish(self._ending or ConsoleError(errors.CLOSED_BY_USER, detail), lost=True)
+
+    def _finish(self, ended: ConsoleError, *, lost: bool) -> SessionEnd:
+        """It is over; ``lost`` where the browser has not said that it goes."""
+        self.outcome = SessionEnd(
+            reason=ended.reason,
+            detail=ended.detail,
+            bytes_up=self.bytes_up,
+            bytes_down=self.bytes_down,
+            duration_s=self.age_s,
+            broken=ended.reason.retryable or (ended.reason is errors.CLOSED_BY_USER and lost),
+            limit=ended.limit,
+        )
+        self._write_record(ended)
+        return self.outcome
 
     def _write_record(self, ended: ConsoleError) -> None:
         """The audit record. Every field is always there; nothing in it is secret."""

@@ -202,11 +202,9 @@ class PublicSite:
                 if gone.subgroup(trio.TooSlowError) is not None:
                     self.metrics.limit_reached(Limit.HEAD_TIME)
             finally:
-                if session.outcome is None:
-                    session.never_opened()
-                broken = session.outcome is None or session.outcome.broken
-                self.gate.ended(session.target, session.id, broken=broken)
-                self.metrics.session_ended(session.outcome, session.opened_after_s)
+                end = session.outcome or session.never_opened()
+                self.gate.ended(session.target, session.id, broken=end.broken)
+                self.metrics.session_ended(end, session.opened_after_s)
 
     def _secure(self, target: ConsoleTarget) -> SecureStream | None:
         start_tls = self.start_tls
