@@ -565,3 +565,17 @@ def test_errors_have_no_traceback_in_a_real_process(tmp_path: Path) -> None:
 def test_key_files_are_cloudstacks_own_json(tmp_path: Path) -> None:
     run("keygen", "--output", tmp_path / "k")
     assert json.loads((tmp_path / "k").read_text()).keys() == {"base64EncodedKeyBytes", "base64EncodedIvBytes"}
+
+
+def test_a_reload_that_is_asked_for_too_early_does_no_harm(tmp_path: Path) -> None:
+    """The configuration is a pipe, so that the daemon is still reading it."""
+    config = tmp_path / "trio-cpvm.toml"
+    os.mkfifo(config)
+    command = [sys.executable, "-m", "trio_cpvm", "serve", "--config", str(config)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        with config.open("w") as pipe:  # which waits for its reader
+            process.send_signal(signal.SIGHUP)
+            pipe.write("nonsense")
+        assert process.stderr is not None
+        assert b"not TOML" in process.stderr.read()
+        assert process.wait(20) == 2

@@ -109,6 +109,16 @@ async def test_each_client_has_a_limit_of_its_own() -> None:
 
 
 @timely
+async def test_the_addresses_of_one_ipv6_network_are_one_client() -> None:
+    registry = SessionRegistry(SessionConfig(max_sessions_per_client=2))
+    with running(registry, session(machine("a"), "2001:db8::1"), session(machine("b"), "2001:db8::2")):
+        assert refusal(registry, machine("c"), "2001:db8::3") is errors.TOO_MANY_SESSIONS
+        assert refusal(registry, machine("b"), "2001:db8::3") is None  # in place of one of them
+        assert refusal(registry, machine("c"), "2001:db8:0:1::3") is None
+    assert refusal(registry, machine("c"), "2001:db8::3") is None
+
+
+@timely
 async def test_no_limit_per_client_is_none() -> None:
     registry = SessionRegistry(SessionConfig(max_sessions_per_client=0))
     with running(registry, *[session(machine(str(number))) for number in range(100)]):

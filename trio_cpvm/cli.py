@@ -5,6 +5,7 @@ Exit codes: 0 done or stopped, 1 fault, 2 bad usage or configuration.
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -98,6 +99,7 @@ def serve(config_path: Path) -> None:
     """Run the proxy. SIGTERM drains it, SIGINT or a second SIGTERM stops it, SIGHUP reads its configuration anew."""
     from .daemon import run_daemon
 
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until somebody obeys it: there is nothing to read anew yet
     config = load_config(config_path)
     configure_logging(config.log)
     trio.run(run_daemon, config, config_path)

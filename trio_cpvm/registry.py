@@ -14,6 +14,7 @@ import trio
 from . import errors
 from .config import SessionConfig
 from .errors import ConsoleError
+from .limiter import client_key
 from .limits import Limit
 from .models import ConsoleTarget
 from .session import Session
@@ -89,7 +90,8 @@ class SessionRegistry:
         replaced = self._replaced_by(target, resumes=resumes)
         if len(self) - len(replaced) >= limits.max_sessions:
             raise _full(Limit.SESSIONS, limits.max_sessions)
-        of_client = self._per_client[client] - sum(session.client == client for session in replaced)
+        counted_as = client_key(client)
+        of_client = self._per_client[counted_as] - sum(client_key(one.client) == counted_as for one in replaced)
         if 0 < limits.max_sessions_per_client <= of_client:
             raise _full(Limit.SESSIONS_PER_CLIENT, limits.max_sessions_per_client)
         of_machine = len(self._viewers.get(target.viewer_key, ())) - len(replaced)
@@ -111,12 +113,13 @@ class SessionRegistry:
         self._give_input(viewers)
         self._sessions[session.id] = session
         session.drains_at = self._drains_at  # it may have passed every check a moment before the drain
-        self._per_client[session.client] += 1
+        counted_as = client_key(session.client)
+        self._per_client[counted_as] += 1
         try:
             yield
         finally:
             del self._sessions[session.id]
-            self._per_client[session.client] -= 1
+            self._per_client[counted_as] -= 1
             self._per_client += Counter()  # drops the zeros
             viewers.remove(session)
             self._give_input(viewers)
