@@ -219,7 +219,8 @@ async def test_a_hung_browser_whose_kernel_lives_is_gone() -> None:
         nursery.start_soon(trickle)
         started = trio.current_time()
         assert await ours.wait_until_lost(0.4)
-        assert 0.8 <= trio.current_time() - started < 3
+        # at the latest when its kernel's buffers are full, which they are after about eight seconds
+        assert 0.8 <= trio.current_time() - started < 15
         assert ours.lost
         nursery.cancel_scope.cancel()
 
