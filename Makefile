@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 PAGE   := $(shell find static/src static/build.mjs static/package.json static/package-lock.json trio_cpvm/messages -type f)
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help demo test format lint types layers unit real soak page screenshots dist clean
+.PHONY: help demo test format lint types layers unit real soak bench page screenshots dist clean
 
 help:
 	@echo "make demo     start an embedded VNC server and the proxy, print the URL to open"
@@ -14,6 +14,7 @@ help:
 	@echo "make unit     the tests that need no other programs"
 	@echo "make real     the tests against QEMU, Xvnc and real browsers"
 	@echo "make soak     50,000 short sessions at one daemon, its memory watched: ten minutes or so"
+	@echo "make bench    compare with websockify and with no proxy: a quarter of an hour (QUICK=1: three minutes)"
 	@echo "make page     build the console page"
 	@echo "make screenshots  take the pictures of the documentation anew"
 	@echo "make dist     build wheel and source distribution into dist/"
@@ -64,6 +65,15 @@ real: $(VENV)/.installed-tests
 
 soak: $(VENV)/.installed-tests
 	CHURN_SESSIONS=50000 $(PYTEST) -s -o faulthandler_timeout=0 tests/real/test_churn.py
+
+$(VENV)/.installed-bench: pyproject.toml $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	touch $@
+
+# More options: `python -m benchmarks --help`.
+bench: $(VENV)/.installed-bench
+	tools/setup.sh bench
+	$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(if $(ONLY),--only '$(ONLY)')
 
 page: $(VENV)/.installed
 

@@ -2,6 +2,7 @@
 # What the Makefile cannot do by itself: find a Python, and the programs that the tests run against.
 #   tools/setup.sh venv DIR    make a virtual environment with Python 3.11 or newer
 #   tools/setup.sh peers       make sure that QEMU, Xvnc, the browsers and the like are there
+#   tools/setup.sh bench       make sure that the benchmark's load generators can be compiled
 # As root on a Debian system it installs what is missing; otherwise it says what that is, and fails.
 set -eu
 
@@ -122,6 +123,20 @@ has_libvirt_headers() {
     pkg-config --exists libvirt 2>/dev/null
 }
 
+# What the benchmark's load generators are compiled with: gcc, the C library's headers and OpenSSL's.
+missing_for_generators() {
+    command -v gcc >/dev/null || echo gcc
+    command -v openssl >/dev/null || echo openssl
+    echo '#include <stdio.h>' | gcc -E -x c - >/dev/null 2>&1 || echo libc6-dev
+    echo '#include <openssl/ssl.h>' | gcc -E -x c - >/dev/null 2>&1 || echo libssl-dev
+}
+
+find_bench() {
+    missing=$(missing_for_generators | sort -u)
+    # shellcheck disable=SC2086 # one word a package
+    [ -z "$missing" ] || install $missing
+}
+
 find_peers() {
     missing=$(
         echo "$PEERS" | while read -r program package; do
@@ -133,6 +148,7 @@ find_peers() {
         [ -d /usr/share/fonts/X11/misc ] || echo xfonts-base # Xtightvnc does not start without its fonts
         [ -d /usr/share/X11/xkb ] || echo xkb-data
         [ -d /usr/share/fonts/truetype/dejavu ] || echo fonts-dejavu-core
+        missing_for_generators
     )
     # shellcheck disable=SC2086 # one word a package
     [ -z "$missing" ] || install $missing
@@ -141,5 +157,6 @@ find_peers() {
 case "${1-}" in
     venv) make_venv "$2" ;;
     peers) find_peers; fetch_guest ;;
-    *) sed -n '2,5s/^# *//p' "$0" >&2; exit 2 ;;
+    bench) find_bench ;;
+    *) sed -n '2,6s/^# *//p' "$0" >&2; exit 2 ;;
 esac
