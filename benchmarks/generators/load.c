@@ -29,9 +29,10 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { EVENTS = 256, MESSAGE_BYTES = 16 * 1024, BLOCK_MESSAGES = 16, KEY_MASK = 0xffffff };
-/* Blocks of a session that may be under way: few sessions keep the way full, many do that with one each. */
-enum { BLOCKS_AHEAD_OF_FEW = 8, FEW = 8 };
+enum { EVENTS = 256, MESSAGE_BYTES = 16 * 1024, KEY_MASK = 0xffffff };
+/* How many messages a block of throughput-up has, and how many blocks of a session may be under way: few sessions
+ * have to keep the way full; many do that with one small block each, and must not wait long for its answer. */
+enum { FEW = 8, MESSAGES_OF_FEW = 16, MESSAGES_OF_MANY = 8, AHEAD_OF_FEW = 8, AHEAD_OF_MANY = 1 };
 enum { OPENING_AT_ONCE = 32 };
 /* Keys that are none of a measurement's: at the end of a block, and at the end of all. */
 enum { BLOCK_KEY = 0x1000000, LAST_KEY = 0x2000000 };
@@ -64,10 +65,10 @@ static uint64_t keys_due; /* of latency: how many have been sent at the fixed ra
 static uint64_t late_ns;  /* and how late the latest of them was */
 static struct rusage usage_before;
 
-static uint8_t block[BLOCK_MESSAGES * (FRAME_HEAD_MAX_BYTES + MESSAGE_BYTES) + FRAME_HEAD_MAX_BYTES + KEY_EVENT_BYTES];
-static size_t block_bytes;
+static uint8_t block[MESSAGES_OF_FEW * (FRAME_HEAD_MAX_BYTES + MESSAGE_BYTES) + FRAME_HEAD_MAX_BYTES + KEY_EVENT_BYTES];
+static size_t block_bytes, block_rfb_bytes; /* as it is sent, and without WebSocket */
 
-/* 16 texts of the clipboard and a key that has them confirmed: one block of what throughput-up sends. */
+/* Texts of the clipboard and a key that has them confirmed: one block of what throughput-up sends. */
 static void make_block(void)
 {
     static uint8_t text[MESSAGE_BYTES] = {CUT_TEXT};
@@ -75,9 +76,11 @@ static void make_block(void)
     memset(text + CUT_TEXT_HEAD_BYTES, 'x', sizeof text - CUT_TEXT_HEAD_BYTES);
     put32(text + 4, sizeof text - CUT_TEXT_HEAD_BYTES);
     put32(key + 4, BLOCK_KEY);
-    for (unsigned i = 0; i <= BLOCK_MESSAGES; i++) {
-        const uint8_t *message = i < BLOCK_MESSAGES ? text : key;
-        size_t bytes = i < BLOCK_MESSAGES ? sizeof text : sizeof key;
+    unsigned texts = options.sessions > FEW ? MESSAGES_OF_MANY : MESSAGES_OF_FEW;
+    for (unsigned i = 0; i <= texts; i++) {
+        const uint8_t *message = i < texts ? text : key;
+        size_t bytes = i < texts ? sizeof text : sizeof key;
+        block_rfb_bytes += bytes;
         if (way.websocket)
             block_bytes += websocket_frame(block + block_bytes, OP_BINARY, message, bytes);
         else
@@ -91,7 +94,7 @@ const uint8_t *next_block(const struct session *session, size_t *bytes)
     if (session->block_sent > 0)
         return block;
     bool may = options.measurement == UP && phase > OPENING && !session->is_ending;
-    unsigned ahead = options.sessions > FEW ? 1 : BLOCKS_AHEAD_OF_FEW;
+    unsigned ahead = options.sessions > FEW ? AHEAD_OF_MANY : AHEAD_OF_FEW;
     return may && session->blocks_ahead < ahead ? block : NULL;
 }
 
@@ -164,13 +167,12 @@ void on_answer(struct session *session, uint32_t key, uint64_t swallowed)
     if (key == LAST_KEY) {
         end_session(session, swallowed);
     } else if (key == BLOCK_KEY) {
-        enum { BLOCK_RFB_BYTES = BLOCK_MESSAGES * MESSAGE_BYTES + KEY_EVENT_BYTES };
-        if (session->blocks_ahead == 0 || swallowed != session->swallowed + BLOCK_RFB_BYTES)
+        if (session->blocks_ahead == 0 || swallowed != session->swallowed + block_rfb_bytes)
             die("a block came with %llu bytes", (unsigned long long)(swallowed - session->swallowed));
         session->blocks_ahead--;
         session->swallowed = swallowed;
         if (phase == MEASURING)
-            counted += BLOCK_RFB_BYTES;
+            counted += block_rfb_bytes;
         session_flush(session, &way);
     } else {
         if (key != (session->keys_answered & KEY_MASK) || session->keys_answered == session->keys_sent)
