@@ -14,7 +14,8 @@ import attrs
 from .candidates import BASELINE, DAEMON, DAEMON_2, WEBSOCKIFY, Bench, Candidate, Running
 from .programs import Failed, Program, cpu_s, memory_kib
 
-#: Named numbers: ``per_second`` (bytes, keys, consoles), ``p50_us``, ``kib_per_session`` and the like.
+#: Named numbers: ``per_second`` (bytes, keys, consoles), ``per_cpu_second`` (the same for each second that the proxy
+#: runs on a core), ``p50_us``, ``kib_per_session`` and the like.
 Figures: TypeAlias = Mapping[str, float]
 
 #: Keys per second over all sessions, by their number: a steady tap where there are few; a hundred users who hold a key
@@ -28,6 +29,8 @@ CONNECTS_PER_S = 3000
 WEBSOCKIFY_MOST = 500
 #: File descriptors of the daemon that are no session's.
 OTHER_FILES = 400
+#: During so much of the time in which the generator counts, the proxy's CPU time is taken: children must not be gone.
+COUNTED = 0.9
 #: How long a thousand sessions do nothing before that is measured, in seconds.
 SETTLE_S = 2.0
 
@@ -134,9 +137,21 @@ def _load(measurement: Measurement, candidate: Candidate, running: Running, benc
         number = int(CONNECTS_PER_S * (length.seconds + length.warm_up_s)) + IN_FLIGHT
     options += candidate.paths(bench, number)
     with _generator(bench, measurement.kind, running, options) as load:
+        load.line()  # it begins to count
+        cores = 0.0 if running.pid is None else _cores(running.pid, COUNTED * length.seconds)
         found: dict[str, float | str] = json.loads(load.line())
         load.finish()
-    return {name: value for name, value in found.items() if isinstance(value, int | float)}
+    figures = {name: value for name, value in found.items() if isinstance(value, int | float)}
+    if cores > 0:
+        figures |= {"proxy_cores": cores, "per_cpu_second": figures["per_second"] / cores}
+    return figures
+
+
+def _cores(pid: int, seconds: float) -> float:
+    """How many cores a process and its children keep busy."""
+    began, before = time.monotonic(), cpu_s(pid)
+    time.sleep(seconds)
+    return (cpu_s(pid) - before) / (time.monotonic() - began)
 
 
 def _memory(sessions: int, candidate: Candidate, running: Running, bench: Bench) -> Figures:
@@ -157,10 +172,7 @@ def _idle(sessions: int, candidate: Candidate, running: Running, bench: Bench, l
     assert running.pid is not None
     with _holding(sessions, candidate, running, bench):
         time.sleep(SETTLE_S)
-        began, before = time.monotonic(), cpu_s(running.pid)
-        time.sleep(length.idle_s)
-        used = cpu_s(running.pid) - before
-        return {"cpu_percent": 100 * used / (time.monotonic() - began), "sessions": sessions}
+        return {"cpu_percent": 100 * _cores(running.pid, length.idle_s), "sessions": sessions}
 
 
 def _holding(sessions: int, candidate: Candidate, running: Running, bench: Bench) -> Program:

@@ -194,13 +194,17 @@ def memory_kib(pid: int) -> float:
 
 
 def cpu_s(pid: int) -> float:
-    """How long a process and those of its descendants that live have run on a core so far, in seconds."""
-    total = 0
+    """How long a process and its descendants have run on a core so far, in seconds, also those that have ended."""
+    total = 0.0
     for member in tree(pid):
         for task in _entries(f"/proc/{member}/task"):
             with contextlib.suppress(OSError):
-                total += int((task / "schedstat").read_text("ascii").split()[0])
-    return total / 1e9
+                total += int((task / "schedstat").read_text("ascii").split()[0]) / 1e9
+        with contextlib.suppress(OSError):
+            # proc_pid_stat(5): cutime and cstime, what children that were waited for have used, in clock ticks.
+            fields = Path(f"/proc/{member}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
+            total += (int(fields[13]) + int(fields[14])) / os.sysconf("SC_CLK_TCK")
+    return total
 
 
 def _entries(folder: str) -> list[Path]:

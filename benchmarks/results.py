@@ -159,11 +159,11 @@ def targets(sessions_most: int) -> list[Target]:
 
 #: What the table shows of each kind: heading, figure, and what it is divided by.
 COLUMNS: Mapping[str, Sequence[tuple[str, str, float]]] = {
-    "throughput-down": (("MB/s", "per_second", 1e6),),
-    "throughput-up": (("MB/s", "per_second", 1e6),),
+    "throughput-down": (("MB/s", "per_second", 1e6), ("MB/CPU s", "per_cpu_second", 1e6)),
+    "throughput-up": (("MB/s", "per_second", 1e6), ("MB/CPU s", "per_cpu_second", 1e6)),
     "latency": (("p50 us", "p50_us", 1), ("p99 us", "p99_us", 1), ("p99.9 us", "p999_us", 1)),
-    "rate": (("keys/s", "per_second", 1),),
-    "connect": (("consoles/s", "per_second", 1),),
+    "rate": (("keys/s", "per_second", 1), ("keys/CPU s", "per_cpu_second", 1)),
+    "connect": (("consoles/s", "per_second", 1), ("consoles/CPU s", "per_cpu_second", 1)),
     "memory": (("KiB/session", "kib_per_session", 1),),
     "idle": (("% of a core", "cpu_percent", 1),),
 }

@@ -1,6 +1,8 @@
 /* The browsers' side: many consoles at once through a proxy, or straight at a host, and one measurement of them.
  *
- *     load MEASUREMENT ADDRESS PORT [OPTION=VALUE ...]      prints one JSON object
+ *     load MEASUREMENT ADDRESS PORT [OPTION=VALUE ...]
+ *
+ * It prints a line, {"measuring": SECONDS}, when it begins to count, and another one with what it has counted.
  *
  * MEASUREMENT
  *   throughput-down   the host floods each session with large updates
@@ -240,6 +242,8 @@ static void next_phase(void)
     case OPENING: die("%u of %u sessions in %.0f s", established, options.sessions, options.patience);
     case WARMING_UP:
         enter(MEASURING, options.seconds);
+        printf("{\"measuring\": %.3f}\n", options.seconds);
+        fflush(stdout);
         getrusage(RUSAGE_SELF, &usage_before);
         began_ns = now_ns();
         break;

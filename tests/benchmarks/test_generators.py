@@ -39,6 +39,7 @@ def test_every_measurement_counts(bench: Bench, candidate: Candidate) -> None:
         for kind in ("throughput-down", "throughput-up", "latency", "rate", "connect"):
             figures = measure(Measurement(kind, 5, candidate.tls), candidate, running, bench, SHORT)
             assert figures["count"] > 0, kind
+            assert ("per_cpu_second" in figures) == (candidate.name != BASELINE), kind
             assert figures["per_second"] == pytest.approx(figures["count"] / figures["seconds"], rel=0.01), kind
             if kind in ("latency", "rate", "connect"):
                 assert 0 < figures["p50_us"] <= figures["p99_us"] <= figures["p999_us"], kind
