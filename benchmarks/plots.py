@@ -43,7 +43,7 @@ def targets_plot(results: Results) -> str:
         value = target.value(results)
         if value is None or min(value.least, value.median) <= 0:
             continue
-        parts = [target.bound / number if target.at_most else number / target.bound for number in attrs_of(value)]
+        parts = [target.bound / number if target.at_most else number / target.bound for number in numbers_of(value)]
         said = f"{short(value.median)} of {short(target.bound)}"
         found.append((target.text, said, Spread(parts[0], min(parts), max(parts))))
     scale = (_WIDTH - _LEFT - _RIGHT) / 2.0  # so much is one whole target
@@ -52,7 +52,7 @@ def targets_plot(results: Results) -> str:
     for row, (text, said, part) in enumerate(found):
         middle = _TOP + _ROW * (row + 0.5)
         colour = "#2a8a4a" if part.median >= 1 else "#b04030"
-        ends = [_LEFT + scale * min(number, 2.0) for number in attrs_of(part)]
+        ends = [_LEFT + scale * min(number, 2.0) for number in numbers_of(part)]
         rows.append(_text(_LEFT - 8, middle + 4, text, anchor="end"))
         rows.append(
             f'<rect x="{_LEFT}" y="{middle - 8:.1f}" width="{ends[0] - _LEFT:.1f}" height="16" fill="{colour}"/>'
@@ -77,17 +77,23 @@ def latency_plot(results: Results) -> str:
     parts: list[str] = []
     for power in range(least, most + 1):
         x = _LEFT + scale * (power - least)
-        parts += [_rule(x, _TOP, bottom, "#dddddd"), _text(x, _TOP - 6, f"{10**power:g} us", anchor="middle")]
+        parts += [_rule(x, _TOP, bottom, "#dddddd"), _text(x, _TOP - 6, _time(power), anchor="middle")]
     for row, (of, name) in enumerate(lines):
         middle = _TOP + _ROW * (row + 0.5)
         xs = [_LEFT + scale * (math.log10(time) - least) for time in _quantiles(results, of, name)]
-        number = f"{of.sessions:,} sessions{', TLS' if of.tls else ''}: {name}"
+        number = f"{of.sessions:,} session{'s' * (of.sessions > 1)}{', TLS' * of.tls}: {name}"
         parts.append(_text(_LEFT - 8, middle + 4, number, anchor="end", size=12))
         if xs:
             colour = _COLOURS[name]
             parts.append(f'<path d="M{xs[0]:.1f} {middle:.1f}H{xs[-1]:.1f}" stroke="{colour}" stroke-width="2"/>')
             parts += [_dot(x, middle, colour, radius) for x, radius in zip(xs, (6, 4, 3), strict=True)]
     return _svg("Key round trip: median, 99 % and 99.9 % (large to small)", bottom + 16, parts)
+
+
+def _time(power: int) -> str:
+    """Ten to that power, in microseconds."""
+    unit = min(power // 3, 2)
+    return f"{10 ** (power - 3 * unit)} {('us', 'ms', 's')[unit]}"
 
 
 def _quantiles(results: Results, measurement: Measurement, candidate: str) -> list[float]:
@@ -99,6 +105,6 @@ def _most(results: Results) -> int:
     return max((of.sessions for of in results.measurements if of.kind == "memory"), default=0)
 
 
-def attrs_of(value: Spread) -> tuple[float, float, float]:
+def numbers_of(value: Spread) -> tuple[float, float, float]:
     """Median, least and most."""
     return value.median, value.least, value.most
