@@ -9,6 +9,7 @@ import platform
 import resource
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -42,25 +43,27 @@ def main() -> int:
             workers = has_workers(bench)
             for measurement in chosen:
                 _take(measurement, bench, length, results, workers=workers)
+                machine["load_after"] = os.getloadavg()
+                _write(folder, options.plots or folder, results, {"machine": machine, "length": attrs.asdict(length)})
     except Failed as exc:
         print(exc, file=sys.stderr)
         return 1
-    machine["load_after"] = os.getloadavg()
-    found = {"machine": machine, "length": attrs.asdict(length), "results": results.as_json(), "faults": results.faults}
-    (folder / "results.json").write_text(json.dumps(found, indent=1) + "\n", "utf-8")
-    most = max((of.sessions for of in chosen if of.kind == "memory"), default=0)
-    text = tables(results, most)
-    (folder / "tables.rst").write_text(text, "utf-8")
-    plots = options.plots or folder
-    for name, svg in (("targets", targets_plot(results)), ("latency", latency_plot(results))):
-        if svg:
-            (plots / f"bench-{name}.svg").write_text(svg, "utf-8")
-    print(f"\n{text}")
+    print(f"\n{tables(results)}")
     for key, value in machine.items():
         print(f"{key}: {value}")
     for fault in results.faults:
         print(f"not measured: {fault}")
     return 1 if results.faults else 0
+
+
+def _write(folder: Path, plots: Path, results: Results, about: Mapping[str, object]) -> None:
+    """What there is so far, so that a run that is stopped was not for nothing."""
+    found = {**about, "results": results.as_json(), "faults": results.faults}
+    (folder / "results.json").write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+    (folder / "tables.rst").write_text(tables(results), "utf-8")
+    for name, svg in (("targets", targets_plot(results)), ("latency", latency_plot(results))):
+        if svg:
+            (plots / f"bench-{name}.svg").write_text(svg, "utf-8")
 
 
 def _take(measurement: Measurement, bench: Bench, length: Length, results: Results, *, workers: bool) -> None:

@@ -39,7 +39,7 @@ def _dot(x: float, y: float, colour: str, radius: float) -> str:
 def targets_plot(results: Results) -> str:
     """A bar a target, as a part of what it wants: what reaches the line is reached. Less is better turned round."""
     found: list[tuple[str, str, Spread]] = []
-    for target in targets(_most(results)):
+    for target in targets(results.sessions_most):
         value = target.value(results)
         if value is None or min(value.least, value.median) <= 0:
             continue
@@ -99,10 +99,6 @@ def _time(power: int) -> str:
 def _quantiles(results: Results, measurement: Measurement, candidate: str) -> list[float]:
     found = [results.spread(measurement, candidate, figure) for figure in ("p50_us", "p99_us", "p999_us")]
     return [quantile.median for quantile in found if quantile is not None]
-
-
-def _most(results: Results) -> int:
-    return max((of.sessions for of in results.measurements if of.kind == "memory"), default=0)
 
 
 def numbers_of(value: Spread) -> tuple[float, float, float]:

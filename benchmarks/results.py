@@ -53,6 +53,11 @@ class Results:
         """In the order in which they were taken."""
         return list(dict.fromkeys(measurement for measurement, _ in self._rounds))
 
+    @property
+    def sessions_most(self) -> int:
+        """The most whose memory was measured."""
+        return max((of.sessions for of in self.measurements if of.kind == "memory"), default=0)
+
     def candidates(self, measurement: Measurement) -> list[str]:
         """Who took part."""
         return [candidate for of, candidate in self._rounds if of == measurement]
@@ -169,7 +174,7 @@ COLUMNS: Mapping[str, Sequence[tuple[str, str, float]]] = {
 }
 
 
-def tables(results: Results, sessions_most: int) -> str:
+def tables(results: Results) -> str:
     """Everything as reStructuredText: measurements, and targets."""
     has_workers = any(DAEMON_2 in results.candidates(of) for of in results.measurements)
     rows = [["Measurement", "unit", BASELINE, WEBSOCKIFY, DAEMON, "ratio", *([DAEMON_2] * has_workers)]]
@@ -179,12 +184,12 @@ def tables(results: Results, sessions_most: int) -> str:
             times = results.compared(measurement, (DAEMON, WEBSOCKIFY), figure, ratio)
             row = [measurement.name, title, *cells, "" if times is None else str(times)]
             rows.append([*row, *([_cell(results, measurement, DAEMON_2, figure, unit)] * has_workers)])
-    return f"{_rst(rows)}\n\n{_rst(_target_rows(results, sessions_most))}\n"
+    return f"{_rst(rows)}\n\n{_rst(_target_rows(results))}\n"
 
 
-def _target_rows(results: Results, sessions_most: int) -> list[tuple[str, ...]]:
+def _target_rows(results: Results) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = [("Target", "wanted", "measured", "outcome")]
-    for target in targets(sessions_most):
+    for target in targets(results.sessions_most):
         value = target.value(results)
         if value is not None:
             wanted = f"at {'most' if target.at_most else 'least'} {short(target.bound)} {target.unit}"
