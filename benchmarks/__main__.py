@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import resource
+import signal
 import sys
 import time
 from collections.abc import Mapping
@@ -35,6 +36,7 @@ def main() -> int:
         print("no measurement has such a name", file=sys.stderr)
         return 1
     _raise_descriptors()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # by way of the blocks that end what was started
     machine = _machine(options.generator_cpus)
     results = Results()
     try:
