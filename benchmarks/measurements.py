@@ -177,7 +177,7 @@ def _idle(sessions: int, candidate: Candidate, running: Running, bench: Bench, l
 
 def _holding(sessions: int, candidate: Candidate, running: Running, bench: Bench) -> Program:
     """So many sessions that do nothing, for as long as the block lasts."""
-    options = [f"sessions={sessions}", "patience=240", *candidate.paths(bench, sessions)]
+    options = [f"sessions={sessions}", "patience=600", *candidate.paths(bench, sessions)]
     load = _generator(bench, "hold", running, options)
     try:
         held = json.loads(load.line())["held"]
