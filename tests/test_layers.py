@@ -68,7 +68,10 @@ LAYERS = (
             "systemd",
         },
     ),
-    ("outside", {"__main__", "cli", "daemon", "logs", "admin_client", "demo", "probe", "repl", "attach", "top"}),
+    (
+        "outside",
+        {"__main__", "cli", "daemon", "logs", "admin_client", "demo", "probe", "repl", "attach", "top", "systemvm"},
+    ),
 )
 #: What of ``access`` is sans-I/O, too: it knows no trio, and nothing of its own package or of the layers that does.
 SANS_IO_IN_ACCESS = {
