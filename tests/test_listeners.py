@@ -10,13 +10,15 @@ from typing import Protocol
 
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
-from tests.helpers import has_ipv6, make_gate, within
+from tests.helpers import TARGET, has_ipv6, make_gate, within
 from trio_cpvm.config import AdminConfig, Config, ServerConfig
 from trio_cpvm.config_values import ListenAddress, TcpAddress, UnixAddress
 from trio_cpvm.errors import BadConfiguration
 from trio_cpvm.listeners import InheritedSockets, open_listeners
 from trio_cpvm.server import Bound, Server
+from trio_cpvm.session import Session
 from trio_cpvm.testing import http_get
 
 timely = within(20)
@@ -118,8 +120,11 @@ def test_only_listening_stream_sockets_will_do(tmp_path: Path) -> None:
 # -- in a server -------------------------------------------------------------------------------------------------------
 
 
-def server_on(admin: ListenAddress, *listen: ListenAddress, inherited: list[socket.socket]) -> Server:
-    config = Config(server=ServerConfig(listen=listen, drain_timeout_s=0), admin=AdminConfig(listen=admin))
+def server_on(
+    admin: ListenAddress, *listen: ListenAddress, inherited: list[socket.socket], drain_timeout_s: float = 0
+) -> Server:
+    server = ServerConfig(listen=listen, drain_timeout_s=drain_timeout_s)
+    config = Config(server=server, admin=AdminConfig(listen=admin))
     return Server(config, gate=make_gate(), inherited=InheritedSockets(inherited))
 
 
@@ -136,6 +141,30 @@ async def test_who_has_connected_before_the_start_is_served(listening: Listening
         assert (await http_get(early, "/novnc/status", host="localhost")).status == 200
         server.stop()
         await server.stopped.wait()
+
+
+@timely
+@pytest.mark.parametrize("shared", [True, False])
+async def test_while_it_drains_an_inherited_admin_socket_is_left_to_the_next_daemon(
+    shared: bool, listening: Listening, nursery: trio.Nursery
+) -> None:
+    """Both have it while one takes over from the other; one that is the daemon's own answers until the end."""
+    public, admin = listening("127.0.0.1"), listening("127.0.0.1")
+    handed_over = [public, *([admin.dup()] if shared else [])]
+    address = TcpAddress("127.0.0.1", port_of(admin)) if shared else ANY
+    server = server_on(address, TcpAddress("127.0.0.1", port_of(public)), inherited=handed_over, drain_timeout_s=60)
+    bound: Bound = await nursery.start(server.run)
+    port = int(bound.admin[0].rpartition(":")[2])
+    with server.registry.running(Session(target=TARGET, client="192.0.2.1")):
+        async with await trio.open_tcp_stream("127.0.0.1", port) as early:
+            assert (await http_get(early, "/readyz", host="localhost")).status == 200
+            server.drain()
+            await wait_all_tasks_blocked()
+            async with await trio.open_tcp_stream("127.0.0.1", port) as late:
+                with trio.move_on_after(0.5) as answered:
+                    assert (await http_get(late, "/readyz", host="localhost")).status == 503
+                assert answered.cancelled_caught is shared
+    await server.stopped.wait()
 
 
 @timely

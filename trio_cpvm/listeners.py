@@ -38,6 +38,7 @@ class InheritedSockets:
 
     def __init__(self, sockets: Iterable[socket.socket]) -> None:
         self._sockets = list(sockets)
+        self._taken: set[ListenAddress] = set()
         for sock in self._sockets:
             if sock.family not in _FAMILIES or sock.type != socket.SOCK_STREAM or not _listens(sock):
                 raise BadConfiguration(f"the inherited socket {socket_name(sock)} is no listening stream socket")
@@ -55,7 +56,12 @@ class InheritedSockets:
         for sock in found:
             self._sockets.remove(sock)
             sock.setblocking(False)
+            self._taken.add(address)
         return found
+
+    def were_for(self, address: ListenAddress) -> bool:
+        """Whether some were taken for this address: others may have the same ones."""
+        return address in self._taken
 
     def require_all_taken(self) -> None:
         """Insist that each one was for some address.

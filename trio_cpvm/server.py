@@ -208,7 +208,8 @@ class Server:
     async def run(self, *, task_status: trio.TaskStatus[Bound] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until drained or stopped. Reports ``Bound`` once every listener is up.
 
-        The admin listener answers until the end, so that an operator can watch a drain.
+        The admin listener answers until the end, so that an operator can watch a drain; but an inherited one, which the
+        daemon that comes next may have as well, is given up when the drain begins.
 
         Raises:
             BadConfiguration: an address cannot be listened on, or an inherited socket is for none of them.
@@ -229,8 +230,9 @@ class Server:
                 accept_admin = partial(
                     self._admin_acceptor.serve, self.admin_front.handle, admin, handler_nursery=connections
                 )
-                connections.start_soon(accept_admin)
                 async with trio.open_nursery() as accepting:
+                    shared = self._inherited.were_for(self.config.admin.listen)
+                    (accepting if shared else connections).start_soon(accept_admin)
                     for listeners, handler in ((plain, self.front.handle), (tls, self.front.handle_tls)):
                         if listeners:
                             accept = partial(self._acceptor.serve, handler, listeners, handler_nursery=connections)
