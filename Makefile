@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 PAGE   := $(shell find static/src static/build.mjs static/package.json static/package-lock.json trio_cpvm/messages -type f)
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help demo test format lint types layers unit real soak bench page screenshots dist clean
+.PHONY: help demo test format lint types layers unit real soak bench systemvm systemvm-test page screenshots dist clean
 
 help:
 	@echo "make demo     start an embedded VNC server and the proxy, print the URL to open"
@@ -15,6 +15,8 @@ help:
 	@echo "make real     the tests against QEMU, Xvnc and real browsers"
 	@echo "make soak     50,000 short sessions at one daemon, its memory watched: ten minutes or so"
 	@echo "make bench    compare with websockify and with no proxy: a quarter of an hour (QUICK=1: three minutes)"
+	@echo "make systemvm       build the system VM: an ISO that patches one, and a disk image that boots"
+	@echo "make systemvm-test  boot it, patch it, break it"
 	@echo "make page     build the console page"
 	@echo "make screenshots  take the pictures of the documentation anew"
 	@echo "make dist     build wheel and source distribution into dist/"
@@ -23,7 +25,7 @@ help:
 demo: $(VENV)/.installed
 	@exec $(BIN)/trio-cpvm demo
 
-test: lint types unit real
+test: lint types unit real systemvm-test
 
 $(VENV)/bin/python:
 	tools/setup.sh venv $(VENV)
@@ -55,13 +57,22 @@ types: $(VENV)/.installed-tests
 	$(BIN)/python hatch_build.py --check-types
 
 unit: $(VENV)/.installed-tests
-	$(PYTEST) -n 2 -m "not real and not browser"
+	$(PYTEST) -n 2 -m "not real and not browser and not systemvm"
 
 real: $(VENV)/.installed-tests
 	tools/setup.sh peers
 	$(BIN)/python hatch_build.py --for-tests
 	@$(MAKE) --no-print-directory $(VENV)/.installed-libvirt
-	$(PYTEST) -n 2 -m "real or browser"
+	$(PYTEST) -n 2 -m "(real or browser) and not systemvm"
+
+systemvm: $(VENV)/.installed-tests
+	tools/setup.sh systemvm
+	PYTHON=$(CURDIR)/$(BIN)/python systemvm/build image
+
+systemvm-test: systemvm
+	tools/setup.sh peers
+	rm -f build/systemvm/figures.txt
+	$(PYTEST) -n 2 --dist loadgroup -m systemvm tests/real; status=$$?; cat build/systemvm/figures.txt; exit $$status
 
 soak: $(VENV)/.installed-tests
 	CHURN_SESSIONS=50000 $(PYTEST) -s -o faulthandler_timeout=0 tests/real/test_churn.py

@@ -3,6 +3,7 @@
 #   tools/setup.sh venv DIR    make a virtual environment with Python 3.11 or newer
 #   tools/setup.sh peers       make sure that QEMU, Xvnc, the browsers and the like are there
 #   tools/setup.sh bench       make sure that the benchmark's load generators can be compiled
+#   tools/setup.sh systemvm    likewise, what the system VM is built and tested with
 # As root on a Debian system it installs what is missing; otherwise it says what that is, and fails.
 set -eu
 
@@ -137,11 +138,41 @@ find_bench() {
     [ -z "$missing" ] || install $missing
 }
 
+# missing_of TABLE: the packages of the programs in it that are not there; some are where only root looks.
+missing_of() (
+    PATH=$PATH:/usr/sbin:/sbin
+    echo "$1" | while read -r program package; do
+        [ -z "$program" ] || command -v "$program" >/dev/null || echo "$package"
+    done | sort -u
+)
+
+# What builds the system VM, and what its tests look into it with.
+SYSTEMVM='
+mmdebstrap         mmdebstrap
+dpkg-scanpackages  dpkg-dev
+xorriso            xorriso
+mke2fs             e2fsprogs
+grub-mkimage       grub-common
+qemu-img           qemu-utils
+qemu-system-x86_64 qemu-system-x86
+unshare            util-linux
+mount              mount
+ssh                openssh-client
+'
+
+find_systemvm() {
+    missing=$(
+        missing_of "$SYSTEMVM"
+        [ -e /usr/lib/grub/i386-pc/boot.img ] || echo grub-pc-bin
+        [ -e /usr/share/keyrings/debian-archive-keyring.gpg ] || echo debian-archive-keyring
+    )
+    # shellcheck disable=SC2086 # one word a package
+    [ -z "$missing" ] || install $missing
+}
+
 find_peers() {
     missing=$(
-        echo "$PEERS" | while read -r program package; do
-            [ -z "$program" ] || command -v "$program" >/dev/null || echo "$package"
-        done | sort -u
+        missing_of "$PEERS"
         has_libatomic || echo libatomic1
         has_python_headers || echo python3-dev
         has_libvirt_headers || echo libvirt-dev
@@ -158,5 +189,6 @@ case "${1-}" in
     venv) make_venv "$2" ;;
     peers) find_peers; fetch_guest ;;
     bench) find_bench ;;
-    *) sed -n '2,6s/^# *//p' "$0" >&2; exit 2 ;;
+    systemvm) find_systemvm ;;
+    *) sed -n '2,7s/^# *//p' "$0" >&2; exit 2 ;;
 esac

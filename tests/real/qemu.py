@@ -26,11 +26,17 @@ class QmpError(Exception):
 
 
 class Qmp:
-    """The QEMU Machine Protocol: one JSON object a line, over a unix socket."""
+    """The QEMU Machine Protocol: one JSON object a line, over a unix socket.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: of the socket.
+        greeting: QEMU greets and wants to be asked what it can do; its guest agent does not.
+        patience_s: how long an answer may take, in seconds.
+    """
+
+    def __init__(self, path: Path, *, greeting: bool = True, patience_s: float = PATIENCE_S) -> None:
         self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.settimeout(PATIENCE_S)
+        self._socket.settimeout(patience_s)
         folder = os.open(path.parent, os.O_PATH)
         try:
             self._socket.connect(f"/proc/self/fd/{folder}/{path.name}")  # a socket's path may not be long
@@ -40,8 +46,9 @@ class Qmp:
         finally:
             os.close(folder)
         self._lines = self._socket.makefile("rb")
-        self._receive()  # the greeting
-        self.execute("qmp_capabilities")
+        if greeting:
+            self._receive()
+            self.execute("qmp_capabilities")
 
     def execute(self, command: str, **arguments: object) -> object:
         """Run one command; what it returns, once it is done."""

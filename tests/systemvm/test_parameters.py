@@ -76,6 +76,7 @@ def changed(**words: str | None) -> str:
         ({"bootproto": "bootp"}, "boot parameter bootproto=bootp: expected one of static, dhcp"),
         ({"session_reconnection_window": "1s"}, "boot parameter session_reconnection_window=1s: expected milliseconds"),
         ({"authorized_key": "x"}, "boot parameter authorized_key=x: expected a public key"),
+        ({"authorized_key": "eCB5"}, "boot parameter authorized_key=eCB5: expected a public key"),
         ({"name": "x" * 100}, "boot parameter name=" + "x" * 77 + "...: expected a host name"),
     ],
 )
@@ -104,9 +105,14 @@ def test_addresses_by_dhcp() -> None:
     assert found.gateway is None
 
 
-@pytest.mark.parametrize("spelled", [SSH_KEY.replace(" ", "%"), base64.b64encode(f"{SSH_KEY}\n".encode()).decode()])
-def test_the_key_for_ssh(spelled: str) -> None:
+def test_the_key_for_ssh_is_in_base64() -> None:
+    spelled = base64.b64encode(f"{SSH_KEY}\n".encode()).decode()
     assert read_parameters(changed(authorized_key=spelled)).authorized_key == SSH_KEY
+
+
+def test_a_percent_sign_is_a_space() -> None:
+    """As the whole line comes from CloudStack's KVM hosts."""
+    assert read_parameters(LINE.replace(" ", "%")) == read_parameters(LINE)
 
 
 def test_the_reconnect_window_is_in_milliseconds() -> None:

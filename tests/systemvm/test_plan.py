@@ -41,6 +41,7 @@ def test_only_the_public_interface_gets_its_default_route_by_dhcp() -> None:
     made = files(changed(bootproto="dhcp", eth1ip=None, eth2ip=None, gateway=None))
     assert "UseRoutes=no" in made["/run/systemd/network/10-eth1.network"]
     assert "UseRoutes=yes" in made["/run/systemd/network/10-eth2.network"]
+    assert re.findall(r'iifname "(eth.)" udp sport 67', made[plan.RULESET]) == ["eth1", "eth2"]
 
 
 @pytest.mark.parametrize(
@@ -62,7 +63,8 @@ def test_ports(words: dict[str, str | None], plain: list[int], tls: list[int]) -
     assert config.admin.listen == TcpAddress("", plan.ADMIN_PORT)
     sockets = re.findall(r"ListenStream=(\d+)", made["/run/systemd/system/trio-cpvm.socket"])
     assert sorted(map(int, sockets)) == sorted([*plain, *tls, plan.ADMIN_PORT])
-    rules = made["/run/trio-cpvm-boot/nftables.conf"]
+    rules = made[plan.RULESET]
+    assert "udp" not in rules
     public = ", ".join(map(str, [*plain, *tls]))
     assert f'iifname "eth2" tcp dport {{ {public} }} accept' in rules
     assert 'iifname { "eth0", "eth1" } tcp dport { 8001, 3922 } accept' in rules
@@ -90,6 +92,11 @@ def test_tokens_of_cloudstack_have_no_expiry() -> None:
 
 def test_nothing_secret_of_the_parameters_is_written() -> None:
     assert not [path for path, text in files().items() if "hush" in text]
+
+
+@pytest.mark.parametrize(("words", "strict"), [({}, "0"), ({"disable_rp_filter": None}, "1")])
+def test_where_answers_may_leave(words: dict[str, str | None], strict: str) -> None:
+    assert f"net.ipv4.conf.eth2.rp_filter = {strict}\n" in files(changed(**words))[plan.KERNEL_SETTINGS]
 
 
 def test_a_key_for_ssh_is_written_only_if_there_is_one() -> None:

@@ -7,6 +7,7 @@ of the parameter, and the proxy is not started. Only here is the system touched;
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import subprocess
 import sys
@@ -74,7 +75,8 @@ def become_console_proxy() -> BootParameters:
     for path, text in made.items():
         write(Path(path), text)
     run("hostname", parameters.name)
-    run("nft", "-f", "/run/trio-cpvm-boot/nftables.conf")
+    run("sysctl", "--quiet", "--load", plan.KERNEL_SETTINGS)
+    run("nft", "--file", plan.RULESET)
     run("systemctl", "daemon-reload")
     run("systemctl", "start", "--no-block", "trio-cpvm.service")
     return parameters
@@ -97,15 +99,36 @@ def find_line(drive: Path | None) -> str:
         return kernel
     if drive is not None and (drive / "cmdline").is_file():
         return read_bounded(drive / "cmdline")
-    deadline = time.monotonic() + AGENT_PATIENCE_S
-    while time.monotonic() < deadline:
+    return wait_for_agent(CMDLINE, AGENT_PATIENCE_S)
+
+
+def wait_for_agent(file: Path, patience_s: float) -> str:
+    """What the guest agent is told since this boot; where it is told nothing, what it was told at an earlier one.
+
+    A platform may give a VM other addresses when it starts it anew, so an earlier boot's do not count at once.
+
+    Raises:
+        BootFault: it has never been told anything.
+    """
+    earlier = ""
+    deadline = time.monotonic() + patience_s
+    while True:
         with contextlib.suppress(OSError):
-            if line := CMDLINE.read_text("utf-8", "replace").strip():
+            told_at = file.stat().st_mtime
+            line = file.read_text("utf-8", "replace").strip()
+            if line and told_at >= time.time() - time.clock_gettime(time.CLOCK_BOOTTIME):
+                file.chmod(0o600)  # a password of the VM may be in it
                 return line
-        time.sleep(0.5)
+            earlier = line
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.25)
+    if earlier:
+        say(f"trio-cpvm: nobody has told the guest agent anything for {patience_s:g} s: parameters of an earlier boot")
+        return earlier
     raise BootFault(
         f"no boot parameters: none on the kernel's command line, no drive labelled {SEED_LABEL} with a file cmdline, "
-        f"and nothing in {CMDLINE} within {AGENT_PATIENCE_S:g} s"
+        f"and nothing in {file} within {patience_s:g} s"
     )
 
 
@@ -136,7 +159,7 @@ def take_over(drive: Path | None) -> dict[str, dict[str, object]]:
     if drive is not None:
         for file in sorted(drive.iterdir()):
             if file.is_file() and file.name != "cmdline":
-                write(_ETC / file.name, read_bounded(file), private=True)
+                write(_ETC / file.name, read_bounded(file))
     try:
         settings = tomllib.loads((_ETC / SETTINGS).read_text("utf-8"))
     except FileNotFoundError:
@@ -167,30 +190,44 @@ def make_keys(parameters: BootParameters) -> None:
     """A token key and a certificate, where the operator brought none: no two system VMs have the same."""
     key_file = Path(plan.KEY_FILE)
     if not key_file.exists():
-        write_key_file(key_file, TokenKey.generate())
-        hand_over(key_file)
+        with replacing(key_file) as new:
+            write_key_file(new, TokenKey.generate())
         say("trio-cpvm: made a token key; tokens of a platform need the platform's own, from a seed")
     certificate, private_key = Path(plan.CERTIFICATE), Path(plan.PRIVATE_KEY)
     if parameters.tls and not (certificate.exists() and private_key.exists()):
         subject = f"/CN={parameters.name}"
-        run(
-            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"),
-            *("-days", "825", "-subj", subject, "-addext", f"subjectAltName=DNS:{parameters.name}"),
-            *("-keyout", str(private_key), "-out", str(certificate)),
-        )
-        hand_over(private_key)
-        hand_over(certificate)
+        with replacing(private_key) as new_key, replacing(certificate) as new_certificate:
+            run(
+                *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"),
+                *("-days", "825", "-subj", subject, "-addext", f"subjectAltName=DNS:{parameters.name}"),
+                *("-keyout", str(new_key), "-out", str(new_certificate)),
+            )
         say("trio-cpvm: made a certificate of its own; browsers trust one from a seed only")
 
 
-def write(path: Path, text: str, *, private: bool = False) -> None:
+def write(path: Path, text: str) -> None:
     """Write a file whole, or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as new:
+        new.touch(0o600)
+        new.write_text(text, "utf-8")
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A path to write to within the block; at its end that file takes the place of ``path``, after a power failure too.
+
+    What belongs to the daemon only the daemon may read.
+    """
     new = path.with_name(path.name + ".new")
-    new.touch(0o640 if private else 0o644)
-    new.write_text(text, "utf-8")
+    new.unlink(missing_ok=True)
+    yield new
     if path.is_relative_to(_ETC):
         hand_over(new)
+    else:
+        new.chmod(0o644)
+    with new.open("rb") as written:
+        os.fsync(written.fileno())
     new.replace(path)
 
 

@@ -23,6 +23,9 @@ KEY_FILE = "/etc/trio-cpvm/token-key.json"
 CERTIFICATE = "/etc/trio-cpvm/certificate.pem"
 PRIVATE_KEY = "/etc/trio-cpvm/private-key.pem"
 
+KERNEL_SETTINGS = "/run/sysctl.d/90-trio-cpvm.conf"
+RULESET = "/run/trio-cpvm-boot/nftables.conf"
+
 
 def plain_ports(parameters: BootParameters) -> list[int]:
     """Where browsers come without TLS."""
@@ -47,8 +50,8 @@ def files(parameters: BootParameters, settings: Mapping[str, Mapping[str, object
     }
     made["/etc/resolv.conf"] = "".join(f"nameserver {server}\n" for server in parameters.name_servers)
     made["/etc/hosts"] = f"127.0.0.1 localhost\n::1 localhost\n127.0.1.1 {parameters.name}\n"
-    made["/run/trio-cpvm-boot/nftables.conf"] = firewall(parameters)
-    made["/run/sysctl.d/90-trio-cpvm.conf"] = (
+    made[RULESET] = firewall(parameters)
+    made[KERNEL_SETTINGS] = (
         f"net.ipv4.ip_forward = 0\nnet.ipv4.conf.{PUBLIC}.rp_filter = {0 if parameters.loose_reverse_path else 1}\n"
     )
     made["/run/systemd/system/trio-cpvm.socket"] = socket_unit(parameters)
@@ -90,6 +93,8 @@ def _through_local_gateway(
 
 def firewall(parameters: BootParameters) -> str:
     """The whole ruleset for ``nft -f``: what is not named is dropped."""
+    dynamic = [interface.name for interface in parameters.interfaces if interface.address is None]
+    dhcp = "".join(f'        iifname "{name}" udp sport 67 udp dport 68 accept\n' for name in dynamic)
     consoles = ", ".join(str(port) for port in [*plain_ports(parameters), *tls_ports(parameters)])
     return f"""\
 flush ruleset
@@ -103,8 +108,7 @@ table inet trio_cpvm {{
         icmp type {{ echo-request, destination-unreachable, time-exceeded, parameter-problem }} accept
         icmpv6 type {{ echo-request, destination-unreachable, packet-too-big, time-exceeded, parameter-problem,
             nd-neighbor-solicit, nd-neighbor-advert, nd-router-advert }} accept
-        udp sport 67 udp dport 68 accept
-        iifname "{PUBLIC}" tcp dport {{ {consoles} }} accept
+{dhcp}        iifname "{PUBLIC}" tcp dport {{ {consoles} }} accept
         iifname {{ "{CONTROL}", "{MANAGEMENT}" }} tcp dport {{ {ADMIN_PORT}, {SSH_PORT} }} accept
     }}
 
