@@ -202,7 +202,9 @@ class SystemVm:
         """Wait until the serial console has said something so many times; the last time then."""
 
         def said() -> str | None:
-            found = re.findall(pattern, self.console())
+            console = self.console()
+            assert "Kernel panic" not in console
+            found = re.findall(pattern, console)
             return found[number - 1] if len(found) >= number else None
 
         try:
@@ -220,11 +222,9 @@ class SystemVm:
 
     # -- what it is told
 
-    def insert(self, iso: Path | None) -> None:
-        """Put another medium into the CD drive, or none."""
-        self._qmp.execute("eject", id="cd0", force=True)
-        if iso is not None:
-            self._qmp.execute("blockdev-change-medium", id="cd0", filename=str(iso), format="raw")
+    def insert(self, iso: Path) -> None:
+        """Put another medium into the CD drive; the VM looks every two seconds."""
+        self._qmp.execute("blockdev-change-medium", id="cd0", filename=str(iso), format="raw", force=True)
 
     def tell_agent(self, line: str) -> None:
         """Boot parameters by way of the guest agent, once that is there."""

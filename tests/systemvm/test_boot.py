@@ -47,9 +47,7 @@ def test_nothing_at_all_is_a_fault(tmp_path: Path, content: str | None) -> None:
     file = tmp_path / "cmdline"
     if content is not None:
         file.write_text(content, "utf-8")
-    with pytest.raises(
-        boot.BootFault, match="no boot parameters: none on the kernel's command line"
-    ):
+    with pytest.raises(boot.BootFault, match="no boot parameters: none on the kernel's command line"):
         boot.wait_for_agent(file, 0)
 
 
@@ -81,3 +79,9 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     assert file.read_text("utf-8") == "new"
     assert file.stat().st_mode & 0o777 == 0o644
     assert list(tmp_path.iterdir()) == [file]
+
+
+def test_settings_that_the_daemon_would_refuse_are_a_fault_of_the_boot() -> None:
+    boot.check("[server]\ndrain_timeout_s = 5\n")
+    with pytest.raises(boot.BootFault, match=r"/etc/trio-cpvm/settings\.toml: server\.drain_timeout_s"):
+        boot.check("[server]\ndrain_timeout_s = -5\n")

@@ -2,6 +2,7 @@
 
 Runs as root, once, before the network is up (``trio-cpvm-boot.service``). A fault is said on the console, by the name
 of the parameter, and the proxy is not started. Only here is the system touched; what is to be is decided by ``plan``.
+Everybody waits for it, on a slow core: what is not needed at each boot is imported where it is needed.
 """
 
 from __future__ import annotations
@@ -17,9 +18,6 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..config import parse_config
-from ..errors import BadConfiguration
-from ..token import TokenKey, write_key_file
 from . import plan
 from .parameters import BootParameters, ParametersInvalid, read_parameters, split_parameters
 
@@ -50,7 +48,7 @@ def main() -> int:
     """
     try:
         parameters = become_console_proxy()
-    except (ParametersInvalid, BadConfiguration, BootFault) as exc:
+    except (ParametersInvalid, BootFault) as exc:
         say("\n".join(f"trio-cpvm: {line}" for line in str(exc).splitlines()))
         say("trio-cpvm: the console proxy is not started")
         return 1
@@ -63,14 +61,14 @@ def become_console_proxy() -> BootParameters:
 
     Raises:
         ParametersInvalid: of the boot parameters.
-        BadConfiguration: of the operator's settings.
-        BootFault: of anything else.
+        BootFault: of anything else, the operator's settings among it.
     """
     with seed() as drive:
         parameters = read_parameters(find_line(drive))
         settings = take_over(drive)
     made = plan.files(parameters, settings)
-    parse_config(made[plan.CONFIGURATION], f"{_ETC / SETTINGS} and boot parameters")
+    if settings:
+        check(made[plan.CONFIGURATION])
     make_keys(parameters)
     for path, text in made.items():
         write(Path(path), text)
@@ -172,6 +170,21 @@ def take_over(drive: Path | None) -> dict[str, dict[str, object]]:
     return settings
 
 
+def check(configuration: str) -> None:
+    """See to it that the daemon will take a configuration in which there are the operator's settings.
+
+    Raises:
+        BootFault: it will not.
+    """
+    from ..config import parse_config
+    from ..errors import BadConfiguration
+
+    try:
+        parse_config(configuration, str(_ETC / SETTINGS))
+    except BadConfiguration as exc:
+        raise BootFault(str(exc)) from exc
+
+
 def read_bounded(path: Path) -> str:
     """A text of a seed.
 
@@ -190,6 +203,8 @@ def make_keys(parameters: BootParameters) -> None:
     """A token key and a certificate, where the operator brought none: no two system VMs have the same."""
     key_file = Path(plan.KEY_FILE)
     if not key_file.exists():
+        from ..token import TokenKey, write_key_file
+
         with replacing(key_file) as new:
             write_key_file(new, TokenKey.generate())
         say("trio-cpvm: made a token key; tokens of a platform need the platform's own, from a seed")
