@@ -181,8 +181,14 @@ def rfb_client(
     origin: str | None = None,
     subprotocols: tuple[str, ...] = ("binary",),
     trust: ssl.SSLContext | None = None,
+    patience_s: float = PATIENCE_S,
 ) -> Iterator[RfbClient]:
-    """A connected WebSocket, before the VNC handshake; ``trust`` is for wss."""
+    """A connected WebSocket, before the VNC handshake.
+
+    Args:
+        trust: for wss.
+        patience_s: how long the server may take to answer a ping, in seconds.
+    """
     with connect(
         url,
         origin=None if origin is None else Origin(origin),
@@ -192,6 +198,7 @@ def rfb_client(
         proxy=None,
         open_timeout=PATIENCE_S,
         close_timeout=PATIENCE_S,
+        ping_timeout=patience_s,
         max_size=None,
     ) as websocket:
         yield RfbClient(websocket)

@@ -219,13 +219,13 @@ def test_a_broken_version_changes_nothing(
     qemu = start_qemu(password=None)
     console = vm.mint(key, qemu.port, None)
     before = [in_use(vm), main_pid(vm), vm.ssh("ls /opt/trio-cpvm/versions"), vm.ssh("md5sum /etc/trio-cpvm/*")]
-    with Watcher(vm) as watcher, rfb_client(console.websocket_url) as client:
+    with Watcher(vm) as watcher, rfb_client(console.websocket_url, patience_s=SLOW_S) as client:
         client.handshake()
         vm.insert(iso)
         vm.wait_for_line(f"not patched: {re.escape(why)}")
         assert_alive(client)
     assert watcher.statuses.keys() == {200}
-    with rfb_client(vm.mint(key, qemu.port, None).websocket_url) as client:
+    with rfb_client(vm.mint(key, qemu.port, None).websocket_url, patience_s=SLOW_S) as client:
         client.handshake()
         assert_alive(client)
     after = [in_use(vm), main_pid(vm), vm.ssh("ls /opt/trio-cpvm/versions"), vm.ssh("md5sum /etc/trio-cpvm/*")]
@@ -246,14 +246,14 @@ def test_a_newer_version_takes_over_under_running_consoles(
     qemu = start_qemu(password=None)
     short, long, later = (vm.mint(key, qemu.port, None) for _ in range(3))
     with Watcher(vm) as watcher, contextlib.ExitStack() as stack:
-        stays = stack.enter_context(rfb_client(long.websocket_url))
-        with rfb_client(short.websocket_url) as ends:
+        stays = stack.enter_context(rfb_client(long.websocket_url, patience_s=SLOW_S))
+        with rfb_client(short.websocket_url, patience_s=SLOW_S) as ends:
             for client in (stays, ends):
                 client.handshake()
             vm.insert(iso)
             vm.wait_for_line(f"patched: {re.escape(build)} is in use; before it, {re.escape(old)}")
             assert_alive(stays, ends)
-        with rfb_client(later.websocket_url) as new:
+        with rfb_client(later.websocket_url, patience_s=SLOW_S) as new:
             new.handshake()
             assert_alive(new)
             assert stays.closed() == (4412, "draining")

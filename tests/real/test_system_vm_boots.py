@@ -9,7 +9,7 @@ import pytest
 
 from .conftest import StartQemu
 from .rfb_client import rfb_client
-from .system_vm import CLOSED_S, NAME, SystemVm, authorized_key, other_iso, parameters
+from .system_vm import CLOSED_S, NAME, SLOW_S, SystemVm, authorized_key, other_iso, parameters
 from .test_system_vm import NEWER, assert_alive, in_use, note, running_version
 
 pytestmark = [pytest.mark.systemvm, pytest.mark.xdist_group("system VM, other boots")]
@@ -47,6 +47,6 @@ def test_an_iso_in_the_drive_a_guest_agent_and_a_power_cut(tmp_path: Path, start
         assert vm.ssh("systemctl --failed --no-legend") == ""
         made = tmp_path / "made-key.json"
         made.write_text(vm.ssh("cat /etc/trio-cpvm/token-key.json"), "ascii")
-        with rfb_client(vm.mint(made, qemu.port, None).websocket_url) as client:
+        with rfb_client(vm.mint(made, qemu.port, None).websocket_url, patience_s=SLOW_S) as client:
             client.handshake()
             assert_alive(client)
