@@ -72,7 +72,7 @@ systemvm: $(VENV)/.installed-tests
 systemvm-test: systemvm
 	tools/setup.sh peers
 	rm -f build/systemvm/figures.txt
-	$(PYTEST) -n 2 --dist loadgroup -o faulthandler_timeout=600 -m systemvm tests/real; status=$$?; cat build/systemvm/figures.txt; exit $$status
+	$(PYTEST) -n 2 --dist loadfile -o faulthandler_timeout=600 -m systemvm tests/real; status=$$?; cat build/systemvm/figures.txt; exit $$status
 
 soak: $(VENV)/.installed-tests
 	CHURN_SESSIONS=50000 $(PYTEST) -s -o faulthandler_timeout=0 tests/real/test_churn.py

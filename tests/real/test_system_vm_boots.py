@@ -12,7 +12,7 @@ from .rfb_client import rfb_client
 from .system_vm import CLOSED_S, NAME, SLOW_S, SystemVm, authorized_key, other_iso, parameters
 from .test_system_vm import NEWER, assert_alive, in_use, note, running_version
 
-pytestmark = [pytest.mark.systemvm, pytest.mark.xdist_group("system VM, other boots")]
+pytestmark = [pytest.mark.systemvm]
 
 
 def test_what_is_wrong_is_said_on_the_console(tmp_path: Path) -> None:
