@@ -9,6 +9,7 @@ import attrs
 import trio
 import trio.testing
 
+from trio_cpvm.browser_websocket import BrowserSocket
 from trio_cpvm.config import SessionConfig, UpstreamConfig
 from trio_cpvm.http import Request, websocket_upgrade
 from trio_cpvm.http_io import TakeOver, serve_http
@@ -17,13 +18,13 @@ from trio_cpvm.rfb_io import Connect, SecureStream
 from trio_cpvm.session import Session
 from trio_cpvm.testing import MemoryDialer, ScriptedVncServer, WebSocketDouble, open_websocket
 from trio_cpvm.testing.streams import Serve
-from trio_cpvm.websocket import WebSocketStream, accept_websocket
+from trio_cpvm.websocket import accept_websocket
 
 PASSWORD = "pa55word"
 TARGET = ConsoleTarget(host="192.0.2.5", port=5900, password=Secret(PASSWORD), vm_id="vm-1", name="Web 1")
 
 
-async def serve_websocket(stream: trio.abc.Stream, handler: Callable[[WebSocketStream], Awaitable[None]]) -> None:
+async def serve_websocket(stream: trio.abc.Stream, handler: Callable[[BrowserSocket], Awaitable[None]]) -> None:
     """The server's end: answers any upgrade and hands the WebSocket to ``handler``."""
 
     async def site(request: Request) -> TakeOver:
@@ -111,7 +112,7 @@ async def console(
         ended = trio.Event()
         found: list[Console] = []
 
-        async def handler(websocket: WebSocketStream) -> None:
+        async def handler(websocket: BrowserSocket) -> None:
             try:
                 await session.run(websocket, connect, secure)
             finally:

@@ -35,12 +35,13 @@ LAYERS = (
             "links",
         },
     ),
-    ("sans-I/O", {"token", "rfb", "http", "control", "fragments", "limiter", "proxy_protocol"}),
+    ("sans-I/O", {"token", "rfb", "http", "frames", "control", "fragments", "limiter", "proxy_protocol"}),
     (
         "trio I/O",
         {
             "acceptor",
             "streams",
+            "browser_websocket",
             "websocket",
             "upstream",
             "rfb_io",
@@ -98,7 +99,7 @@ ONLY_IN = {
     "trio_websocket": {"websocket"},
     "wsproto": {"websocket", "testing"},
     "h11": {"http", "websocket", "testing"},
-    "Crypto": {"token", "rfb"},
+    "Crypto": {"token", "rfb", "frames"},
     "cattrs": {"config_reader"},
     "structlog": {"logger", "logs"},
     "prometheus_client": {"metrics"},

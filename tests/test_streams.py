@@ -56,17 +56,6 @@ async def test_closing_closes_what_is_behind() -> None:
     assert await theirs.receive_some() == b""
 
 
-async def test_what_is_held_back_goes_out_with_the_next() -> None:
-    ours, theirs = memory_stream_pair()
-    stream = PrefixedStream(b"", ours)
-    stream.hold_next()
-    await stream.send_all(b"last words")
-    with trio.move_on_after(0):
-        assert not await theirs.receive_some()
-    await stream.send_all(b", goodbye")
-    assert await theirs.receive_some() == b"last words, goodbye"
-
-
 # -- round trips -------------------------------------------------------------------------------------------------------
 
 ECHO = ScriptedVncServer.playing(EchoForever())

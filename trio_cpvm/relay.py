@@ -13,10 +13,11 @@ from typing import Protocol
 import trio
 
 from . import errors
+from .browser_websocket import BrowserSocket
 from .errors import ConsoleError, Reason
 from .limits import Limit
 from .rfb.input_watcher import InputWatcher
-from .websocket import WebSocketStream
+from .websocket import HostSocket
 
 #: What is read from a host at once, and so the largest message a browser gets.
 READ_BYTES = 65536
@@ -53,7 +54,7 @@ class Relay:
     """
 
     def __init__(
-        self, browser: WebSocketStream, server: trio.abc.Stream, *, up: Filter | None = None, down: Filter | None = None
+        self, browser: BrowserSocket, server: trio.abc.Stream, *, up: Filter | None = None, down: Filter | None = None
     ) -> None:
         self._browser = browser
         self._server = server
@@ -200,7 +201,7 @@ class Relay:
                 return
             self._host_silence.deadline = math.inf  # while the browser takes its time
             if not data:
-                limit = self._server.limit if isinstance(self._server, WebSocketStream) else None
+                limit = self._server.limit if isinstance(self._server, HostSocket) else None
                 self.end(errors.CLOSED_BY_GUEST, "the host closed the connection", limit)
 
     def _filtered(self, direction: Filter | None, data: bytes | bytearray) -> bytes | bytearray | None:

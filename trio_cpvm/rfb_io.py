@@ -19,7 +19,7 @@ from .limits import Limit
 from .rfb.commands import Command, Established, Failed, Reconnect, SendToClient, SendToServer, StartTls
 from .rfb.handshake import Handshake
 from .upstream.tls import secured_by, tls_words
-from .websocket import WebSocketStream
+from .websocket import HostSocket
 
 #: How a session gets its stream to the VNC server. Raises ``ConsoleError`` where it does not. The nursery lives as long
 #: as the session, for streams that need a task of their own.
@@ -198,7 +198,7 @@ async def close_host(stream: trio.abc.Stream) -> None:
     """A host's WebSocket is closed properly, so that it frees the console's place at once; anything else just is."""
     while isinstance(stream, trio.SSLStream):  # VeNCrypt inside a WebSocket
         stream = stream.transport_stream
-    if isinstance(stream, WebSocketStream):
+    if isinstance(stream, HostSocket):
         await stream.close(1000, "", within_s=CLOSE_S)
     else:
         await trio.aclose_forcefully(stream)

@@ -16,6 +16,7 @@ from . import errors
 from .acceptor import FILES_PER_CONNECTION, RESERVED_FILES, Acceptor, open_files_limit, room_for_connections
 from .admin import AdminSite
 from .attached_repl import AttachedRepl
+from .browser_websocket import MAX_MESSAGE_BYTES
 from .certificates import BrowserTls, watch
 from .config import Config
 from .config_values import ListenAddress, UnixAddress
@@ -33,7 +34,6 @@ from .models import is_loopback
 from .parts import Parts, make_parts
 from .registry import SessionRegistry
 from .site import Dial, PublicSite
-from .websocket import MAX_MESSAGE_BYTES
 
 log = get_logger("trio_cpvm.server")
 

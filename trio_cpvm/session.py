@@ -14,6 +14,7 @@ import attrs
 import trio
 
 from . import errors
+from .browser_websocket import BrowserSocket
 from .config import SessionConfig, UpstreamConfig
 from .control import MAX_TEXTS, WINDOW_S, Pace, Standing, read_question, write_answer
 from .errors import ConsoleError, Phase, Reason
@@ -30,7 +31,7 @@ from .rfb.server_filter import ServerFilter
 from .rfb_io import CLOSE_S, Connect, HandshakeDriver, SecureStream, close_host
 from .streams import smoothed_rtt_s
 from .upstream.tls import secured_by
-from .websocket import WebSocketStream, websocket_nursery
+from .websocket import websocket_nursery
 
 log = get_logger("trio_cpvm.session")
 #: One record for each session that passed the gate; ``logs`` lets it through at every level.
@@ -45,7 +46,7 @@ session_at_work: ContextVar[Session | None] = ContextVar("session_at_work", defa
 class Inside:
     """A session's parts, as far as there are any; to look at, not to touch."""
 
-    browser: WebSocketStream | None
+    browser: BrowserSocket | None
     host: trio.abc.Stream | None
     waiting_for: str
     relay: Relay | None
@@ -93,7 +94,7 @@ class Session:
     _relay: Relay | None = attrs.field(default=None, init=False)
     _up: ClientFilter | None = attrs.field(default=None, init=False)
     _down: ServerFilter | None = attrs.field(default=None, init=False)
-    _browser: WebSocketStream | None = attrs.field(default=None, init=False)
+    _browser: BrowserSocket | None = attrs.field(default=None, init=False)
     _pace: Pace = attrs.field(factory=Pace, init=False)
     _ending: ConsoleError | None = attrs.field(default=None, init=False)
     _ended: ConsoleError | None = attrs.field(default=None, init=False)
@@ -173,7 +174,7 @@ class Session:
         if self._relay is not None:
             self._relay.end(reason, detail)
 
-    async def run(self, browser: WebSocketStream, connect: Connect, secure: SecureStream | None = None) -> SessionEnd:
+    async def run(self, browser: BrowserSocket, connect: Connect, secure: SecureStream | None = None) -> SessionEnd:
         """Run the console to its end; both streams are closed afterwards, also when cancelled.
 
         Args:
@@ -274,7 +275,7 @@ class Session:
             self._relay.touch()
         return write_answer(question, self.standing)
 
-    async def _console(self, browser: WebSocketStream, connect: Connect, secure: SecureStream | None) -> ConsoleError:
+    async def _console(self, browser: BrowserSocket, connect: Connect, secure: SecureStream | None) -> ConsoleError:
         driver = self._driver = HandshakeDriver(Handshake(self._handshake_settings()), browser)
         ended = ConsoleError(errors.INTERNAL_ERROR, "the handshake has no outcome")
         async with websocket_nursery() as nursery:
@@ -287,7 +288,7 @@ class Session:
                     await close_host(driver.server)
         return ended
 
-    async def _watch_browser(self, browser: WebSocketStream) -> None:
+    async def _watch_browser(self, browser: BrowserSocket) -> None:
         lost = await browser.wait_until_lost(self.config.ping_interval_s)
         if lost and (self._relay is None or self._relay.reason is None):  # else it is over, and the host takes its time
             self.end(errors.CLOSED_BY_USER, "no answer to a ping")
@@ -295,7 +296,7 @@ class Session:
     async def _shake_and_relay(
         self,
         driver: HandshakeDriver,
-        browser: WebSocketStream,
+        browser: BrowserSocket,
         connect: Connect,
         secure: SecureStream | None,
         nursery: trio.Nursery,
@@ -338,7 +339,7 @@ class Session:
 
     async def _relay_bytes(
         self,
-        browser: WebSocketStream,
+        browser: BrowserSocket,
         server: trio.abc.Stream,
         established: Established,
         leftovers: tuple[bytes, bytes],

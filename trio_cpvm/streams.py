@@ -15,8 +15,6 @@ import trio
 class PrefixedStream(trio.abc.Stream):
     """A stream whose first bytes have been read already: hands those out first, then reads on.
 
-    What is sent can be held back to go out together with what is sent next (``hold_next``).
-
     Attributes:
         transport: the stream behind it.
     """
@@ -24,12 +22,6 @@ class PrefixedStream(trio.abc.Stream):
     def __init__(self, prefix: bytes, stream: trio.abc.Stream) -> None:
         self._prefix = prefix
         self.transport = stream
-        self._hold_next = False
-        self._held = b""
-
-    def hold_next(self) -> None:
-        """The next ``send_all`` sends nothing yet; the one after it sends both in one."""
-        self._hold_next = True
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
         """As trio's ``ReceiveStream.receive_some``. Cancelling it loses nothing."""
@@ -40,14 +32,7 @@ class PrefixedStream(trio.abc.Stream):
         return data
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """As trio's ``SendStream.send_all``, but for ``hold_next``."""
-        if self._hold_next:
-            await trio.lowlevel.checkpoint()
-            self._hold_next = False
-            self._held += bytes(data)
-            return
-        if self._held:
-            data, self._held = self._held + bytes(data), b""
+        """As trio's ``SendStream.send_all``."""
         await self.transport.send_all(data)
 
     async def wait_send_all_might_not_block(self) -> None:

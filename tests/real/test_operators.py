@@ -151,7 +151,7 @@ def test_an_operator_looks_around_inside(daemon: Daemon, recorder: Recorder) -> 
         ):
             assert task in tree
         assert tree.count(f"session {session} (") == 1
-        for text in ("idle_left_s", "unsent in the kernel", "WebSocketStream > ", "view only   True"):
+        for text in ("idle_left_s", "unsent in the kernel", "BrowserSocket > ", "view only   True"):
             assert text in said
         assert "ConsoleTarget(host=" in said
         told = attached(daemon, f"session({session!r}).end(errors.KILLED, 'by hand')")

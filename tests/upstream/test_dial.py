@@ -43,7 +43,7 @@ from trio_cpvm.testing import (
 )
 from trio_cpvm.testing.streams import Serve
 from trio_cpvm.upstream import Dialler, secured_by
-from trio_cpvm.websocket import WebSocketStream, websocket_nursery
+from trio_cpvm.websocket import HostSocket, websocket_nursery
 
 HOST = "192.0.2.5"
 TARGET = ConsoleTarget(host=HOST, port=5900)
@@ -366,7 +366,7 @@ async def test_a_websocket_carries_rfb(
     url = WEBSOCKET.websocket_url.replace("ws:", "wss:" if tls else "ws:")
     async with websocket_nursery() as nursery:
         stream = await dial(attrs.evolve(WEBSOCKET, websocket_url=url), nursery, upstream)
-        assert isinstance(stream, WebSocketStream)
+        assert isinstance(stream, HostSocket)
         assert bool(secured_by(stream)) is tls
         assert (await RfbClient(stream).handshake("secret")).name == "web-01"
         (websocket,) = host.seen

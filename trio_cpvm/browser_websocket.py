@@ -1,0 +1,316 @@
+"""A browser's WebSocket as a byte stream: each binary message in is bytes, each ``send_all`` is one message out.
+
+Text messages are no part of the stream: they are given to whoever asked for them, and answered in between. What a frame
+is, ``frames`` knows; how a WebSocket comes about, ``websocket``. Nothing is read but by who receives: a browser whose
+console takes nothing is stopped by its own network.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections import deque
+from collections.abc import Callable
+from typing import final
+
+import attrs
+import trio
+
+from .control import MAX_TEXT_CHARS
+from .errors import close_reason
+from .frames import (
+    TOO_LARGE,
+    Close,
+    Event,
+    FrameReader,
+    Ping,
+    Pong,
+    Text,
+    Violation,
+    binary_head,
+    close_frame,
+    ping_frame,
+    pong_frame,
+    text_frame,
+)
+from .limits import Limit
+from .streams import Delivery, delivery
+
+#: A message of a browser; noVNC sends at most 10 KiB at a time, a paste in one message is still no megabyte.
+MAX_MESSAGE_BYTES = 1 << 20
+#: What is read at once.
+RECEIVE_BYTES = 65536
+#: How long the answer to a text or a ping may still take to leave once nobody waits for it any more, in seconds.
+ANSWER_GRACE_S = 1.0
+#: How often within a ping's interval other signs of life are looked for.
+LOOKS = 8
+#: What a close frame without a code counts as (RFC 6455 section 7.1.5).
+_NO_CODE = 1005
+
+
+@attrs.frozen
+class _Signs:
+    """What a peer's life is told from."""
+
+    reads: int
+    writes: int
+    delivery: Delivery | None
+
+    def shows_life_since(self, before: _Signs) -> bool:
+        """Whether the peer has sent something, or taken something of what is on its way to it.
+
+        Over TCP only what has arrived counts, as the kernel takes a lot for a peer that is gone; and only while more is
+        under way: that a peer's kernel has taken the last of it, the ping, tells nothing of the browser.
+        """
+        if self.reads > before.reads:
+            return True
+        if self.delivery is None or before.delivery is None:
+            return self.writes > before.writes
+        return self.delivery.under_way and self.delivery.acknowledged > before.delivery.acknowledged
+
+
+@final
+class BrowserSocket(trio.abc.Stream):
+    """One browser's open WebSocket as a stream of bytes.
+
+    Attributes:
+        transport: the stream under it.
+        on_text: gets each text message of at most ``control.MAX_TEXT_CHARS`` characters while somebody receives, and
+            gives the text to answer with; ``None`` for one that it does not understand. That, a longer text, and any
+            text where nobody asked for them, break the protocol.
+        ended_by: how the browser's side ended, in words, once ``receive_some`` has returned ``b""``.
+        violation: whether that was by breaking the protocol.
+        limit: the limit that the browser's side ended by, where it was one.
+        lost: whether the connection broke off, without a close frame, or the browser answers no pings.
+    """
+
+    def __init__(self, transport: trio.abc.Stream) -> None:
+        self.transport = transport
+        self.on_text: Callable[[str], str | None] | None = None
+        self.ended_by = ""
+        self.violation = False
+        self.limit: Limit | None = None
+        self.lost = False
+        self._frames = FrameReader(max_message_bytes=MAX_MESSAGE_BYTES, max_text_bytes=4 * (MAX_TEXT_CHARS + 1))
+        self._events: deque[Event] = deque()
+        self._rest = b""
+        self._at_end = False
+        self._receiving = False
+        self._sending = trio.Lock()
+        self._torn = False
+        self._closing = False
+        self._reads = 0
+        self._writes = 0
+        self._numbers = itertools.count()
+        self._pinged = b""
+        self._answered = trio.Event()
+
+    @property
+    def state(self) -> dict[str, object]:
+        """How it stands, for operators."""
+        return {
+            "unread bytes": len(self._rest) + sum(len(event) for event in self._events if isinstance(event, bytes)),
+            "reading": self._receiving,
+            "sending": self._sending.locked(),
+            "ended by": self.ended_by or "nobody",
+        }
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """Bytes of binary messages as they come, at most as many as asked for; ``b""`` once the browser has closed.
+
+        Cancelling it loses nothing.
+        """
+        self._receiving = True
+        try:
+            return await self._receive_some(max_bytes)
+        finally:
+            self._receiving = False
+
+    async def _receive_some(self, max_bytes: int | None) -> bytes:
+        if self._rest or self._events or self._at_end:
+            await trio.lowlevel.checkpoint()
+        while not self._rest:
+            if self._at_end:  # not ``ended_by``: sending may notice the end while messages still wait to be read
+                return b""
+            if self._events:
+                await self._obey(self._events.popleft())
+            else:
+                await self._read()
+        if max_bytes is None or len(self._rest) <= max_bytes:
+            data, self._rest = self._rest, b""
+        else:
+            data, self._rest = self._rest[:max_bytes], self._rest[max_bytes:]
+        return data
+
+    async def _read(self) -> None:
+        try:
+            data = await self.transport.receive_some(RECEIVE_BYTES)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            data = b""
+        self._reads += 1
+        if data:
+            self._events.extend(self._frames.receive(data))
+        else:
+            self._note_lost()
+            self._at_end = True
+
+    async def _obey(self, event: Event) -> None:
+        match event:
+            case bytes():
+                self._rest = event
+            case Text(text):
+                answer = self.on_text(text) if self.on_text is not None and len(text) <= MAX_TEXT_CHARS else None
+                if answer is None:
+                    self._end("sent a text message", violation=True)
+                else:
+                    await self._answer(text_frame(answer))
+            case Ping(payload):
+                await self._answer(pong_frame(payload))
+            case Pong(payload):
+                if payload == self._pinged:
+                    self._answered.set()
+            case Close(code):
+                self._end(f"closed with {_NO_CODE if code is None else code}")
+                await self._answer(close_frame(code), last=True)
+            case Violation(code, words):
+                self.limit = Limit.MESSAGE_SIZE if code == TOO_LARGE else None
+                self._end(words, violation=True)
+                await self._answer(close_frame(code), last=True)
+
+    def _end(self, words: str, *, violation: bool = False) -> None:
+        self.ended_by, self.violation = words, violation
+        self._at_end = True
+        self._answered.set()
+
+    def _note_lost(self) -> None:
+        self.lost = self.lost or not self.ended_by
+        self.ended_by = self.ended_by or "connection lost"
+        self._answered.set()
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Send one binary message. When cancelled, it may have gone out in part; the stream is then only good to close.
+
+        Raises:
+            trio.BrokenResourceError: the browser is gone.
+        """
+        await self._send(b"".join((binary_head(len(data)), data)))
+
+    async def _send(self, frame: bytes) -> None:
+        try:
+            self._sending.acquire_nowait()
+        except trio.WouldBlock:
+            await self._sending.acquire()
+        try:
+            if self._torn:
+                raise trio.BrokenResourceError("a message was torn")
+            if self._closing:
+                raise trio.BrokenResourceError(self.ended_by or "closed")
+            self._torn = True
+            try:
+                await self.transport.send_all(frame)
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                self._note_lost()
+                raise trio.BrokenResourceError(self.ended_by) from None
+            self._torn = False
+            self._writes += 1
+        finally:
+            self._sending.release()
+
+    async def _answer(self, frame: bytes, *, last: bool = False) -> None:
+        """Send a frame whole: who stops receiving meanwhile is kept for up to ``ANSWER_GRACE_S`` seconds.
+
+        Otherwise a read that is given up, as at the end of the handshake, would tear the frame and end the WebSocket.
+        """
+        whole = trio.CancelScope(shield=True)
+
+        async def limit_when_cancelled() -> None:
+            try:
+                await trio.Event().wait()
+            finally:
+                whole.deadline = trio.current_time() + ANSWER_GRACE_S
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(limit_when_cancelled)
+            with whole, contextlib.suppress(trio.BrokenResourceError):  # reading on tells how it ended
+                await self._send(frame)
+                self._closing = self._closing or last
+            nursery.cancel_scope.cancel()
+
+    async def wait_until_lost(self, interval_s: float) -> bool:
+        """Ping the browser every so many seconds, until it has given no sign of life for as long after a ping.
+
+        A pong may have to wait behind other data, so any bytes from the browser count as well, and so does progress of
+        what is on its way to it. While nobody receives (because the other side of the console takes nothing, say) a
+        pong cannot be seen, so that is not held against it. At most one ping is under way.
+
+        Returns:
+            Whether it was lost; ``lost`` is set then. Otherwise it was closed.
+        """
+        async with trio.open_nursery() as nursery:
+            lives = True
+            while lives and not self._closed:
+                await trio.sleep(interval_s)
+                self._pinged, self._answered = next(self._numbers).to_bytes(4, "big"), trio.Event()
+                nursery.start_soon(self._ping)
+                lives = await self._lives(interval_s)
+            nursery.cancel_scope.cancel()
+        if self._closed:
+            return False
+        self.ended_by, self.lost = "gave no answer to a ping", True
+        return True
+
+    @property
+    def _closed(self) -> bool:
+        return self._at_end or bool(self.ended_by)
+
+    async def _ping(self) -> None:
+        with contextlib.suppress(trio.BrokenResourceError):  # which is noted
+            await self._send(ping_frame(self._pinged))
+
+    async def _lives(self, interval_s: float) -> bool:
+        """Wait for the answer to a ping, for as long as there are other signs of life."""
+        last_sign, before = trio.current_time(), self._signs()
+        while trio.current_time() < last_sign + interval_s:
+            with trio.move_on_after(interval_s / LOOKS):
+                await self._answered.wait()
+                return True
+            now = self._signs()
+            if not self._receiving or now.shows_life_since(before):
+                last_sign = trio.current_time()
+            before = now
+        return False
+
+    def _signs(self) -> _Signs:
+        return _Signs(self._reads, self._writes, delivery(self.transport))
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """As trio's ``SendStream.wait_send_all_might_not_block``."""
+        await self.transport.wait_send_all_might_not_block()
+
+    async def close(self, code: int, reason: str, *, within_s: float, farewell: bytes = b"") -> None:
+        """Close with a code and a reason, wait at most ``within_s`` seconds for the browser's answer, then let go.
+
+        The reason is cut to what a close frame holds. ``farewell`` is a last message, sent in one write with the close
+        frame. The transport is closed in any case, also when cancelled.
+        """
+        try:
+            with trio.move_on_after(within_s), contextlib.suppress(trio.BrokenResourceError):
+                if not self._closing:
+                    last = b"".join((binary_head(len(farewell)), farewell)) if farewell else b""
+                    await self._send(last + close_frame(code, close_reason(reason)))
+                    self._closing = True
+                    await self._wait_for_end()
+        finally:
+            await trio.aclose_forcefully(self.transport)
+
+    async def _wait_for_end(self) -> None:
+        """Read on to the browser's own close frame; closing with unread bytes would reset the connection."""
+        while not self._frames.over:
+            data = await self.transport.receive_some(RECEIVE_BYTES)
+            if not data:
+                return
+            self._frames.receive(data)
+
+    async def aclose(self) -> None:
+        """Close the transport at once, without a word to the browser."""
+        await trio.aclose_forcefully(self.transport)
