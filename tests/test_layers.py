@@ -41,6 +41,7 @@ LAYERS = (
         {
             "acceptor",
             "streams",
+            "ready_stream",
             "browser_websocket",
             "websocket",
             "upstream",

@@ -34,6 +34,7 @@ from .frames import (
     text_frame,
 )
 from .limits import Limit
+from .ready_stream import ReadyStream
 from .streams import Delivery, delivery
 
 #: A message of a browser; noVNC sends at most 10 KiB at a time, a paste in one message is still no megabyte.
@@ -193,9 +194,9 @@ class BrowserSocket(trio.abc.Stream):
         Raises:
             trio.BrokenResourceError: the browser is gone.
         """
-        await self._send(b"".join((binary_head(len(data)), data)))
+        await self._send(binary_head(len(data)), data)
 
-    async def _send(self, frame: bytes) -> None:
+    async def _send(self, *parts: bytes | bytearray | memoryview) -> None:
         try:
             self._sending.acquire_nowait()
         except trio.WouldBlock:
@@ -207,7 +208,10 @@ class BrowserSocket(trio.abc.Stream):
                 raise trio.BrokenResourceError(self.ended_by or "closed")
             self._torn = True
             try:
-                await self.transport.send_all(frame)
+                if isinstance(self.transport, ReadyStream):
+                    await self.transport.send_parts(*parts)
+                else:
+                    await self.transport.send_all(b"".join(parts))
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 self._note_lost()
                 raise trio.BrokenResourceError(self.ended_by) from None

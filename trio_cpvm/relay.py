@@ -16,6 +16,7 @@ from . import errors
 from .browser_websocket import BrowserSocket
 from .errors import ConsoleError, Reason
 from .limits import Limit
+from .ready_stream import ready
 from .rfb.input_watcher import InputWatcher
 from .websocket import HostSocket
 
@@ -57,7 +58,7 @@ class Relay:
         self, browser: BrowserSocket, server: trio.abc.Stream, *, up: Filter | None = None, down: Filter | None = None
     ) -> None:
         self._browser = browser
-        self._server = server
+        self._server = ready(server)
         self._up = up
         self._down = down
         self._watcher = InputWatcher()

@@ -23,6 +23,7 @@ from .errors import ConsoleError, close_reason
 from .fragments import PieceCounter
 from .http import Upgrade
 from .limits import Limit
+from .ready_stream import ready
 from .streams import PrefixedStream
 
 #: A message of a host: a whole framebuffer update, with some.
@@ -90,7 +91,7 @@ async def accept_websocket(
             except trio_websocket.ConnectionClosed:
                 raise trio.BrokenResourceError("gone before the WebSocket was open") from None
     try:
-        yield BrowserSocket(transport)
+        yield BrowserSocket(ready(transport))
     finally:
         await trio.aclose_forcefully(transport)
 

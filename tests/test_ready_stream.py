@@ -1,0 +1,136 @@
+"""``ReadyStream`` on real sockets: all of trio's stream but for the turns it gives up."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+from collections.abc import AsyncIterator
+
+import pytest
+import trio
+import trio.testing
+
+from tests.helpers import within
+from trio_cpvm.ready_stream import LEAST_BYTES, TURN_BYTES, ReadyStream, ready
+
+timely = within(30)
+SIZE = 3 << 20
+
+
+@contextlib.asynccontextmanager
+async def pair(*, buffer: int = 0) -> AsyncIterator[tuple[ReadyStream, trio.SocketStream]]:
+    """A connection over loopback, this package's end first."""
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    async with listener:
+        theirs = await trio.open_tcp_stream(*listener.socket.getsockname())
+        stream = await listener.accept()
+    for one in (theirs, stream):
+        if buffer:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+    ours = ready(stream)
+    assert isinstance(ours, ReadyStream)
+    async with ours, theirs:
+        yield ours, theirs
+
+
+@timely
+@pytest.mark.parametrize(("buffer", "size"), [(0, SIZE), (4096, 1 << 16)])
+async def test_everything_arrives_in_both_directions(buffer: int, size: int) -> None:
+    data = bytes(range(256)) * (size // 256)
+    received = bytearray()
+    async with pair(buffer=buffer) as (ours, theirs), trio.open_nursery() as nursery:
+
+        async def echo() -> None:
+            async for chunk in theirs:
+                await theirs.send_all(chunk)
+
+        async def send() -> None:
+            for start in range(0, size, 100_000):
+                part = memoryview(data)[start : start + 100_000]
+                await ours.send_parts(bytes(part[:7]), b"", part[7:])
+
+        nursery.start_soon(echo)
+        nursery.start_soon(send)
+        while len(received) < size:
+            received += await ours.receive_some(10_000)
+        nursery.cancel_scope.cancel()
+    assert received == data
+
+
+@timely
+async def test_ends() -> None:
+    async with pair() as (ours, theirs):
+        await theirs.send_eof()
+        assert await ours.receive_some(1) == b""
+    async with pair() as (ours, theirs):
+        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        await theirs.aclose()
+        with pytest.raises(trio.BrokenResourceError):
+            await ours.receive_some(1)
+        with pytest.raises(trio.BrokenResourceError):
+            await ours.send_all(b"x")
+
+
+@timely
+@pytest.mark.parametrize("reads", [True, False])
+async def test_closing_wakes_who_waits(reads: bool) -> None:
+    async with pair(buffer=4096) as (ours, _), trio.open_nursery() as nursery:
+
+        async def wait() -> None:
+            with pytest.raises(trio.ClosedResourceError):
+                await (ours.receive_some(1) if reads else ours.send_all(bytes(SIZE)))
+            nursery.cancel_scope.cancel()
+
+        nursery.start_soon(wait)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        await ours.aclose()
+    with pytest.raises(trio.ClosedResourceError):
+        await ours.receive_some(1)
+    with pytest.raises(trio.ClosedResourceError):
+        await ours.send_all(b"x")
+
+
+@timely
+async def test_a_cancelled_read_loses_nothing_and_a_write_that_blocks_can_be_given_up() -> None:
+    async with pair(buffer=4096) as (ours, theirs):
+        with trio.move_on_after(0.01) as read:
+            await ours.receive_some(1)
+        assert read.cancelled_caught
+        await theirs.send_all(b"later")
+        assert await ours.receive_some(100) == b"later"
+        with trio.move_on_after(0.01) as write:
+            await ours.send_all(bytes(SIZE))
+        assert write.cancelled_caught
+
+
+@timely
+@pytest.mark.parametrize("size", [1, 10_000])
+async def test_who_is_always_ready_gives_up_its_turn(size: int) -> None:
+    """As often as its budget says, however small the pieces are; and can be cancelled there."""
+    turns = 0
+    operations = 0
+    async with pair() as (ours, theirs), trio.open_nursery() as nursery:
+
+        async def count_turns() -> None:
+            nonlocal turns
+            while True:
+                await trio.lowlevel.checkpoint()
+                turns += 1
+
+        await theirs.send_all(bytes(100_000))
+        nursery.start_soon(count_turns)
+        with trio.CancelScope() as scope:
+            while True:
+                if turns >= 3:
+                    scope.cancel()
+                await ours.receive_some(size) if operations < 100_000 // size // 2 else await ours.send_all(b"x")
+                operations += 1
+        nursery.cancel_scope.cancel()
+    assert operations <= 6 * TURN_BYTES // LEAST_BYTES
+
+
+def test_other_streams_stay_as_they_are() -> None:
+    stream, _ = trio.testing.memory_stream_pair()
+    assert ready(stream) is stream
