@@ -59,6 +59,13 @@ async def test_the_printed_url_opens_the_embedded_machine_again_and_again(monkey
 
 
 @timely
+async def test_nothing_is_warned_of(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    async with demonstrating(monkeypatch) as url:
+        await look(url)
+    assert not [record.msg for record in caplog.records if record.levelname not in ("DEBUG", "INFO")]
+
+
+@timely
 async def test_a_vnc_server_of_yours_is_shown_instead(monkeypatch: pytest.MonkeyPatch) -> None:
     server = ScriptedVncServer(password="s3cret", name="mine")
     async with listening(server.serve) as (host, port):

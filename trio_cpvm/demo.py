@@ -25,6 +25,9 @@ from .token import TokenKey, TokenReader, mint_token
 
 DEFAULT_LISTEN = TcpAddress("127.0.0.1", 8080)
 
+#: Enough for somebody who looks, and within what any system lets a process open.
+MAX_CONNECTIONS = 100
+
 
 async def run_demo(listen: TcpAddress | None, vnc: TcpAddress | None, password: Secret | None) -> None:
     """Run the demo until a signal.
@@ -59,8 +62,8 @@ async def _machine(vnc: TcpAddress | None, password: Secret | None) -> AsyncIter
 
 async def _serve(listen: TcpAddress, target: ConsoleTarget) -> None:
     config = Config(
-        server=ServerConfig(listen=(listen,), drain_timeout_s=0),
-        session=SessionConfig(idle_timeout_s=0),
+        server=ServerConfig(listen=(listen,), drain_timeout_s=0, max_connections=MAX_CONNECTIONS),
+        session=SessionConfig(idle_timeout_s=0, max_sessions=MAX_CONNECTIONS),
         admin=AdminConfig(listen=TcpAddress("127.0.0.1", 0)),
     )
     key = TokenKey.generate()
