@@ -18,7 +18,7 @@ MAX_CONTROL_BYTES = 125
 #: The fragments of one message; nobody sends this many, and without any bytes in them no other limit would end them.
 MAX_FRAGMENTS = 4096
 #: Close codes, section 7.4.1.
-NORMAL, PROTOCOL_ERROR, NOT_TEXT, TOO_LARGE = 1000, 1002, 1007, 1009
+PROTOCOL_ERROR, NOT_TEXT, TOO_LARGE = 1002, 1007, 1009
 
 _CONTINUATION, _TEXT, _BINARY, _CLOSE, _PING, _PONG = 0, 1, 2, 8, 9, 10
 _FIN, _RESERVED, _OPCODE, _MASKED, _LENGTH = 0x80, 0x70, 0x0F, 0x80, 0x7F
