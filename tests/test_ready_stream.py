@@ -12,14 +12,20 @@ import trio
 import trio.testing
 
 from tests.helpers import within
-from trio_cpvm.ready_stream import LEAST_BYTES, TURN_BYTES, ReadyStream, ready
+from trio_cpvm.ready_stream import (
+    LEAST_BYTES,
+    TURN_BYTES,
+    AnyReadyStream,
+    ReadySocket,
+    ready,
+)
 
 timely = within(30)
 SIZE = 3 << 20
 
 
 @contextlib.asynccontextmanager
-async def pair(*, buffer: int = 0) -> AsyncIterator[tuple[ReadyStream, trio.SocketStream]]:
+async def pair(*, buffer: int = 0) -> AsyncIterator[tuple[ReadySocket, trio.SocketStream]]:
     """A connection over loopback, this package's end first."""
     (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
     async with listener:
@@ -30,7 +36,7 @@ async def pair(*, buffer: int = 0) -> AsyncIterator[tuple[ReadyStream, trio.Sock
             one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)
             one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
     ours = ready(stream)
-    assert isinstance(ours, ReadyStream)
+    assert isinstance(ours, ReadySocket)
     async with ours, theirs:
         yield ours, theirs
 
@@ -49,12 +55,15 @@ async def test_everything_arrives_in_both_directions(buffer: int, size: int) -> 
         async def send() -> None:
             for start in range(0, size, 100_000):
                 part = memoryview(data)[start : start + 100_000]
-                await ours.send_parts(bytes(part[:7]), b"", part[7:])
+                sent = ours.send_parts_now(bytes(part[:7]), part[7:])
+                sent += ours.send_now(part[sent : sent + 5])
+                await ours.send_all(part[sent:])
 
         nursery.start_soon(echo)
         nursery.start_soon(send)
         while len(received) < size:
             received += await ours.receive_some(10_000)
+            received += await ours.borrow_some() if len(received) < size else b""
         nursery.cancel_scope.cancel()
     assert received == data
 
@@ -131,6 +140,43 @@ async def test_who_is_always_ready_gives_up_its_turn(size: int) -> None:
     assert operations <= 6 * TURN_BYTES // LEAST_BYTES
 
 
-def test_other_streams_stay_as_they_are() -> None:
-    stream, _ = trio.testing.memory_stream_pair()
-    assert ready(stream) is stream
+@timely
+async def test_what_is_borrowed_may_be_changed_and_is_the_same_place_for_all() -> None:
+    async with pair() as (ours, theirs), pair() as (others, their_peers):
+        await theirs.send_all(b"one")
+        await their_peers.send_all(b"two")
+        borrowed = await ours.borrow_some()
+        assert isinstance(borrowed, memoryview)
+        assert bytes(borrowed) == b"one"
+        borrowed[:] = b"ONE"
+        assert bytes(await others.borrow_some()) == b"two"
+        assert bytes(borrowed) == b"two"
+
+
+@timely
+async def test_sending_without_waiting_ends_where_the_system_takes_no_more() -> None:
+    async with pair(buffer=4096) as (ours, _):
+        sent = 0
+        while taken := ours.send_now(bytes(10_000)):
+            sent += taken
+        assert 0 < sent < SIZE
+        assert ours.send_parts_now(b"1", b"2") == 0
+        await ours.aclose()
+        with pytest.raises(trio.ClosedResourceError):
+            ours.send_now(b"x")
+        with pytest.raises(trio.ClosedResourceError):
+            ours.send_parts_now(b"x", b"y")
+
+
+async def test_other_streams_are_never_ready_but_always_waited_for() -> None:
+    stream, peer = trio.testing.memory_stream_pair()
+    ours = ready(stream)
+    assert isinstance(ours, AnyReadyStream)
+    assert ready(ours) is ours
+    assert ours.send_now(b"x") == ours.send_parts_now(b"x", b"y") == 0
+    await ours.send_all(b"up")
+    assert await peer.receive_some() == b"up"
+    await peer.send_all(b"down")
+    assert await ours.borrow_some() == b"down"
+    await ours.aclose()
+    assert await peer.receive_some() == b""

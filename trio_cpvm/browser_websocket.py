@@ -34,13 +34,11 @@ from .frames import (
     text_frame,
 )
 from .limits import Limit
-from .ready_stream import ReadyStream
+from .ready_stream import AnyReadyStream, ready
 from .streams import Delivery, delivery
 
 #: A message of a browser; noVNC sends at most 10 KiB at a time, a paste in one message is still no megabyte.
 MAX_MESSAGE_BYTES = 1 << 20
-#: What is read at once.
-RECEIVE_BYTES = 65536
 #: How long the answer to a text or a ping may still take to leave once nobody waits for it any more, in seconds.
 ANSWER_GRACE_S = 1.0
 #: How often within a ping's interval other signs of life are looked for.
@@ -86,7 +84,7 @@ class BrowserSocket(trio.abc.Stream):
     """
 
     def __init__(self, transport: trio.abc.Stream) -> None:
-        self.transport = transport
+        self.transport = ready(transport)
         self.on_text: Callable[[str], str | None] | None = None
         self.ended_by = ""
         self.violation = False
@@ -97,8 +95,11 @@ class BrowserSocket(trio.abc.Stream):
         self._rest = b""
         self._at_end = False
         self._receiving = False
-        self._sending = trio.Lock()
+        self._unsent: deque[bytes | memoryview] = deque()
+        self._flushing = False
+        self._flushed = trio.lowlevel.ParkingLot()
         self._torn = False
+        self._at_end_of_sending = False
         self._closing = False
         self._reads = 0
         self._writes = 0
@@ -112,7 +113,8 @@ class BrowserSocket(trio.abc.Stream):
         return {
             "unread bytes": len(self._rest) + sum(len(event) for event in self._events if isinstance(event, bytes)),
             "reading": self._receiving,
-            "sending": self._sending.locked(),
+            "unsent bytes": sum(map(len, self._unsent)),
+            "sending": self._flushing,
             "ended by": self.ended_by or "nobody",
         }
 
@@ -130,6 +132,8 @@ class BrowserSocket(trio.abc.Stream):
     async def _receive_some(self, max_bytes: int | None) -> bytes:
         if self._rest or self._events or self._at_end:
             await trio.lowlevel.checkpoint()
+        if self._unsent and not self._flushing:  # what was given up half-way
+            await self._flush_quietly()
         while not self._rest:
             if self._at_end:  # not ``ended_by``: sending may notice the end while messages still wait to be read
                 return b""
@@ -145,15 +149,19 @@ class BrowserSocket(trio.abc.Stream):
 
     async def _read(self) -> None:
         try:
-            data = await self.transport.receive_some(RECEIVE_BYTES)
+            data = await self.transport.borrow_some()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             data = b""
         self._reads += 1
-        if data:
-            self._events.extend(self._frames.receive(data))
-        else:
+        if not data:
             self._note_lost()
             self._at_end = True
+            return
+        events = self._frames.receive(data)
+        if len(events) == 1 and isinstance(events[0], bytes):
+            self._rest = events[0]
+        else:
+            self._events.extend(events)
 
     async def _obey(self, event: Event) -> None:
         match event:
@@ -189,56 +197,115 @@ class BrowserSocket(trio.abc.Stream):
         self._answered.set()
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """Send one binary message. When cancelled, it may have gone out in part; the stream is then only good to close.
+        """Send one binary message. When cancelled, its rest goes out before whatever is sent next, if it still can.
 
         Raises:
             trio.BrokenResourceError: the browser is gone.
         """
-        await self._send(binary_head(len(data)), data)
+        if not self.send_now(bytes(data)):
+            await self.flush()
 
-    async def _send(self, *parts: bytes | bytearray | memoryview) -> None:
+    def send_now(self, data: bytes | memoryview) -> bool:
+        """Send one binary message without waiting, or begin to: whether all of it has gone.
+
+        Where it has not, the caller has to wait for ``flush`` before it sends anything else. ``data`` is not kept.
+
+        Raises:
+            trio.BrokenResourceError: the browser is gone.
+        """
+        return self._send_now(binary_head(len(data)), data)
+
+    def _send_now(self, head: bytes, body: bytes | memoryview = b"") -> bool:
+        if self._torn and not self._flushing:
+            raise trio.BrokenResourceError("a message was torn")
+        if self._closing or self._at_end_of_sending:
+            raise trio.BrokenResourceError(self.ended_by or "closed")
+        if self._unsent:
+            self._unsent.append(b"".join((head, body)))
+            return False
         try:
-            self._sending.acquire_nowait()
-        except trio.WouldBlock:
-            await self._sending.acquire()
-        try:
+            sent = self.transport.send_parts_now(head, body)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            raise self._gone() from None
+        begun = sent - len(head)
+        if begun == len(body):
+            self._writes += 1
+            return True
+        self._unsent.append(memoryview(bytes(body[begun:])) if begun >= 0 else b"".join((head, body))[sent:])
+        return False
+
+    async def flush(self) -> None:
+        """Wait until all that was sent is on its way. Cancelled, what is left goes before whatever is sent next.
+
+        Raises:
+            trio.BrokenResourceError: the browser is gone.
+        """
+        while self._unsent:
+            if self._flushing:
+                await self._flushed.park()
+                continue
             if self._torn:
                 raise trio.BrokenResourceError("a message was torn")
-            if self._closing:
-                raise trio.BrokenResourceError(self.ended_by or "closed")
-            self._torn = True
+            self._flushing = True
             try:
-                if isinstance(self.transport, ReadyStream):
-                    await self.transport.send_parts(*parts)
-                else:
-                    await self.transport.send_all(b"".join(parts))
+                await self._flush_first()
             except (trio.BrokenResourceError, trio.ClosedResourceError):
-                self._note_lost()
-                raise trio.BrokenResourceError(self.ended_by) from None
-            self._torn = False
+                raise self._gone() from None
+            finally:
+                self._flushing = False
+                self._flushed.unpark_all()
+        if self._at_end_of_sending:
+            raise trio.BrokenResourceError(self.ended_by)
+
+    async def _flush_first(self) -> None:
+        first = self._unsent[0]
+        sent = self.transport.send_now(first)
+        if sent == 0 and isinstance(self.transport, AnyReadyStream):
+            self._torn = True
+            await self.transport.send_all(first)
+            self._torn, sent = False, len(first)
+        if sent == len(first):
+            self._unsent.popleft()
             self._writes += 1
-        finally:
-            self._sending.release()
+        else:
+            self._unsent[0] = memoryview(first)[sent:]
+            await self.transport.wait_send_all_might_not_block()
+
+    def _gone(self) -> trio.BrokenResourceError:
+        self._at_end_of_sending = True
+        self._unsent.clear()
+        self._note_lost()
+        return trio.BrokenResourceError(self.ended_by)
 
     async def _answer(self, frame: bytes, *, last: bool = False) -> None:
         """Send a frame whole: who stops receiving meanwhile is kept for up to ``ANSWER_GRACE_S`` seconds.
 
         Otherwise a read that is given up, as at the end of the handshake, would tear the frame and end the WebSocket.
         """
-        whole = trio.CancelScope(shield=True)
+        with contextlib.suppress(trio.BrokenResourceError):  # reading on tells how it ended
+            whole = self._send_now(frame)
+            self._closing = self._closing or last
+            if not whole:
+                await self._flush_with_grace()
+
+    async def _flush_with_grace(self) -> None:
+        grace = trio.CancelScope(shield=True)
 
         async def limit_when_cancelled() -> None:
             try:
                 await trio.Event().wait()
             finally:
-                whole.deadline = trio.current_time() + ANSWER_GRACE_S
+                grace.deadline = trio.current_time() + ANSWER_GRACE_S
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(limit_when_cancelled)
-            with whole, contextlib.suppress(trio.BrokenResourceError):  # reading on tells how it ended
-                await self._send(frame)
-                self._closing = self._closing or last
+            with grace:
+                await self._flush_quietly()
             nursery.cancel_scope.cancel()
+
+    async def _flush_quietly(self) -> None:
+        with contextlib.suppress(trio.BrokenResourceError):  # which is noted
+            await self.flush()
 
     async def wait_until_lost(self, interval_s: float) -> bool:
         """Ping the browser every so many seconds, until it has given no sign of life for as long after a ping.
@@ -250,14 +317,11 @@ class BrowserSocket(trio.abc.Stream):
         Returns:
             Whether it was lost; ``lost`` is set then. Otherwise it was closed.
         """
-        async with trio.open_nursery() as nursery:
-            lives = True
-            while lives and not self._closed:
-                await trio.sleep(interval_s)
-                self._pinged, self._answered = next(self._numbers).to_bytes(4, "big"), trio.Event()
-                nursery.start_soon(self._ping)
-                lives = await self._lives(interval_s)
-            nursery.cancel_scope.cancel()
+        lives = True
+        while lives and not self._closed:
+            await trio.sleep(interval_s)
+            self._pinged, self._answered = next(self._numbers).to_bytes(4, "big"), trio.Event()
+            lives = await self._ping(interval_s)
         if self._closed:
             return False
         self.ended_by, self.lost = "gave no answer to a ping", True
@@ -267,9 +331,16 @@ class BrowserSocket(trio.abc.Stream):
     def _closed(self) -> bool:
         return self._at_end or bool(self.ended_by)
 
-    async def _ping(self) -> None:
+    async def _ping(self, interval_s: float) -> bool:
+        """Ping; whether the browser lives."""
         with contextlib.suppress(trio.BrokenResourceError):  # which is noted
-            await self._send(ping_frame(self._pinged))
+            if self._send_now(ping_frame(self._pinged)):
+                return await self._lives(interval_s)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._flush_quietly)
+            lives = await self._lives(interval_s)
+            nursery.cancel_scope.cancel()
+        return lives
 
     async def _lives(self, interval_s: float) -> bool:
         """Wait for the answer to a ping, for as long as there are other signs of life."""
@@ -301,8 +372,9 @@ class BrowserSocket(trio.abc.Stream):
             with trio.move_on_after(within_s), contextlib.suppress(trio.BrokenResourceError):
                 if not self._closing:
                     last = b"".join((binary_head(len(farewell)), farewell)) if farewell else b""
-                    await self._send(last + close_frame(code, close_reason(reason)))
+                    self._send_now(last + close_frame(code, close_reason(reason)))
                     self._closing = True
+                    await self.flush()
                     await self._wait_for_end()
         finally:
             await trio.aclose_forcefully(self.transport)
@@ -310,7 +382,7 @@ class BrowserSocket(trio.abc.Stream):
     async def _wait_for_end(self) -> None:
         """Read on to the browser's own close frame; closing with unread bytes would reset the connection."""
         while not self._frames.over:
-            data = await self.transport.receive_some(RECEIVE_BYTES)
+            data = await self.transport.borrow_some()
             if not data:
                 return
             self._frames.receive(data)

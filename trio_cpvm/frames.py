@@ -25,8 +25,10 @@ _FIN, _RESERVED, _OPCODE, _MASKED, _LENGTH = 0x80, 0x70, 0x0F, 0x80, 0x7F
 _SHORT_HEAD, _MEDIUM_HEAD, _LONG_HEAD = struct.Struct("!BB"), struct.Struct("!BBH"), struct.Struct("!BBQ")
 _CODE = struct.Struct("!H")
 
+#: A whole binary message's first byte; how much goes before a payload of up to so many bytes.
+_WHOLE_BINARY, _SMALL_HEAD, _MOST_SMALL = _FIN | _BINARY, 6, 125
 #: Below this many bytes numbers are the quicker way to unmask, above it the C function is, which costs more to call.
-_SMALL = 1200
+_SMALL = 1000
 
 
 @attrs.frozen
@@ -89,6 +91,7 @@ class FrameReader:
     """
 
     def __init__(self, *, max_message_bytes: int, max_text_bytes: int) -> None:
+        self._most_small = min(max_message_bytes, _MOST_SMALL)
         self._limits = {_BINARY: max_message_bytes, _TEXT: max_text_bytes}
         self._head = b""
         # The frame under way; ``_opcode`` is ``None`` between frames.
@@ -101,45 +104,59 @@ class FrameReader:
         self._message_bytes = 0
         self._fragments = 0
         self._text = bytearray()
+        self._stream: list[bytes | memoryview] = []
         self._control = bytearray()
         self.over = False
 
-    def receive(self, data: bytes | bytearray) -> list[Event]:
-        """What the next bytes say. After a ``Close`` or a ``Violation``, which is the last event, nothing any more."""
+    def receive(self, data: bytes | bytearray | memoryview) -> list[Event]:
+        """What the next bytes say. After a ``Close`` or a ``Violation``, which is the last event, nothing any more.
+
+        Args:
+            data: the bytes; what can be written to is unmasked in its place, and not kept.
+        """
         events: list[Event] = []
         if self.over:
             return events
         if self._head:
             data, self._head = self._head + data, b""
+        if self._opcode is None and self._message is None:
+            size = len(data) - _SMALL_HEAD
+            whole = 0 < size <= self._most_small and data[0] == _WHOLE_BINARY and data[1] == _MASKED | size
+            if whole:  # a key, say
+                return [_unmasked_small(data[_SMALL_HEAD:], bytes(data[2:_SMALL_HEAD]))]
+        view = memoryview(data)
+        if view.readonly:
+            view = memoryview(bytearray(data))
         try:
-            self._read(data, events)
+            self._read(view, events)
         except _Broken as broken:
             self.over = True
+            self._flush(events)
             events.append(broken.violation)
         return events
 
-    def _read(self, data: bytes | bytearray, events: list[Event]) -> None:
+    def _read(self, data: memoryview, events: list[Event]) -> None:
         position, end = 0, len(data)
         while position < end:
             if self._opcode is None:
                 position = self._read_head(data, position)
                 if self._opcode is None:  # not whole yet
-                    return
+                    break
             taken = min(self._left, end - position)
-            payload = _unmasked(data[position : position + taken], self._mask)
-            position += taken
-            self._left -= taken
+            if taken:
+                self._take(_unmasked(data[position : position + taken], self._mask), events)
+                position += taken
+                self._left -= taken
             if self._left:
                 turn = taken % 4
                 self._mask = self._mask[turn:] + self._mask[:turn]
-            self._take(payload, events)
-            if self._left:
-                return
+                break
             self._end_frame(events)
             if self.over:
-                return
+                break
+        self._flush(events)
 
-    def _read_head(self, data: bytes | bytearray, position: int) -> int:
+    def _read_head(self, data: memoryview, position: int) -> int:
         """Read a frame's head (section 5.2); the position behind it. What is not whole yet is kept."""
         size = len(data) - position
         if size < 2:
@@ -191,22 +208,26 @@ class FrameReader:
         if self._message is not None and self._message_bytes > self._limits[self._message]:
             raise _Broken(TOO_LARGE, "sent too large a message")
 
-    def _take(self, payload: bytes, events: list[Event]) -> None:
+    def _take(self, payload: bytes | memoryview, events: list[Event]) -> None:
         if self._opcode is not None and self._opcode >= _CLOSE:
             self._control += payload
         elif self._message == _TEXT:
             self._text += payload
-        elif payload:
-            if events and isinstance(events[-1], bytes):
-                events[-1] += payload
-            else:
-                events.append(payload)
+        else:
+            self._stream.append(payload)
+
+    def _flush(self, events: list[Event]) -> None:
+        """The payload of binary messages so far becomes an event, in its place among the others."""
+        if self._stream:
+            events.append(b"".join(self._stream))
+            self._stream.clear()
 
     def _end_frame(self, events: list[Event]) -> None:
         opcode, self._opcode = self._opcode, None
         if opcode is not None and opcode >= _CLOSE:
             payload = bytes(self._control)
             self._control.clear()
+            self._flush(events)
             if opcode == _CLOSE:
                 events.append(_read_close(payload))
                 self.over = True
@@ -214,18 +235,25 @@ class FrameReader:
                 events.append(Ping(payload) if opcode == _PING else Pong(payload))
         elif self._is_last:
             if self._message == _TEXT:
+                self._flush(events)
                 events.append(Text(_decoded(bytes(self._text))))
                 self._text.clear()
             self._message = None
 
 
-def _unmasked(data: bytes | bytearray, mask: bytes) -> bytes:
-    """Section 5.3."""
+def _unmasked(data: memoryview, mask: bytes) -> bytes | memoryview:
+    """Section 5.3. Much of it is unmasked in its place."""
     size = len(data)
     if size < _SMALL:
-        key = int.from_bytes((mask * (size // 4 + 1))[:size], "little")
-        return (int.from_bytes(data, "little") ^ key).to_bytes(size, "little")
-    return strxor(data, (mask * (size // 4 + 1))[:size])
+        return _unmasked_small(data, mask)
+    strxor(data, (mask * (size // 4 + 1))[:size], data)
+    return data
+
+
+def _unmasked_small(data: bytes | bytearray | memoryview, mask: bytes) -> bytes:
+    size = len(data)
+    key = int.from_bytes((mask * (size // 4 + 1))[:size], "little")
+    return (int.from_bytes(data, "little") ^ key).to_bytes(size, "little")
 
 
 def _read_close(payload: bytes) -> Close:

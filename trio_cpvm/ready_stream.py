@@ -1,102 +1,241 @@
-"""A socket as a stream that goes straight on while the socket is ready.
+"""Streams that go straight on while they are ready: what a relay reads from and writes to.
 
-trio's own stream gives up its turn of the event loop at every operation. A console's byte passes two sockets each way,
-so that is most of what it costs. Here a turn is given up where the socket would block, and after a budget, so that one
-console that floods does not hold up the others.
+trio's own stream gives up its turn of the event loop at every operation. A console's byte passes two streams each way,
+so that is most of what it costs. Here a turn is given up where a socket would block, and after a budget, so that one
+console that floods does not hold up the others. What is read stands in a buffer that all streams share: an idle console
+has none. Streams that are no sockets have the same face.
 """
 
 from __future__ import annotations
 
 import os
+import socket
+from abc import abstractmethod
 from typing import final
 
 import trio
 
 #: Bytes after which it is somebody else's turn.
-TURN_BYTES = 256 * 1024
+TURN_BYTES = 512 * 1024
 #: What an operation costs at least, in bytes that could have been moved instead.
 LEAST_BYTES = 4096
+#: What is read at once.
+BORROW_BYTES = 256 * 1024
+#: Who got less is not asked again at once: most likely that was all there is, and to be told so costs as much as it.
+DRAINED_BYTES = 16 * 1024
+
+_buffer: trio.lowlevel.RunVar[memoryview] = trio.lowlevel.RunVar("ready_stream buffer")
 
 
-@final
+def shared_buffer() -> memoryview:
+    """What is read into, by everybody in this event loop: good until whoever has read awaits anything."""
+    try:
+        return _buffer.get()
+    except LookupError:
+        buffer = memoryview(bytearray(BORROW_BYTES))
+        _buffer.set(buffer)
+        return buffer
+
+
 class ReadyStream(trio.abc.Stream):
-    """A socket as a stream.
+    """A stream that may be written to without waiting, and read from without a turn or a buffer of its own.
 
-    Args:
-        stream: trio's own; nobody else reads or writes it from now on.
+    One task may read and one may write at a time.
 
     Attributes:
-        transport: that stream.
+        transport: the stream under it; nobody else reads or writes that from now on.
     """
 
-    def __init__(self, stream: trio.SocketStream) -> None:
-        self.transport = stream
-        self._socket = stream.socket
-        self._left = TURN_BYTES
+    transport: trio.abc.Stream
 
-    async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """As trio's ``ReceiveStream.receive_some``, but for the turn. Cancelling it loses nothing."""
-        if self._left <= 0:
-            await self._end_turn()
-        while True:
-            try:
-                data = os.read(self._descriptor(), max_bytes or 65536)
-            except BlockingIOError:
-                await trio.lowlevel.wait_readable(self._socket)
-                self._left = TURN_BYTES
-            except OSError as exc:
-                raise trio.BrokenResourceError(f"socket connection broken: {exc}") from exc
-            else:
-                self._left -= max(len(data), LEAST_BYTES)
-                return data
+    @abstractmethod
+    async def borrow_some(self) -> memoryview | bytes:
+        """Some bytes, at most ``BORROW_BYTES``; none at the end. Cancelling it loses nothing.
 
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """As trio's ``SendStream.send_all``, but for the turn."""
-        await self.send_parts(data)
+        They are lent: good, and the reader's to change, until it awaits anything.
 
-    async def send_parts(self, *parts: bytes | bytearray | memoryview) -> None:
-        """Send several buffers, one behind the other, in as few calls as the system takes them in.
+        Raises:
+            trio.BrokenResourceError: the connection broke.
+            trio.ClosedResourceError: it was closed here.
+        """
+
+    @abstractmethod
+    def send_now(self, data: bytes | memoryview) -> int:
+        """Send as much as can be without waiting; how many bytes that are. The rest has to follow, beginning the same.
 
         Raises:
             trio.BrokenResourceError: the peer is gone.
+            trio.ClosedResourceError: it was closed here.
         """
+
+    @abstractmethod
+    def send_parts_now(self, head: bytes, body: bytes | memoryview) -> int:
+        """As ``send_now``, of one behind the other."""
+
+
+class SocketReadyStream(ReadyStream):
+    """What plain and TLS sockets have in common: turns, and waiting for the kernel."""
+
+    def __init__(self) -> None:
+        self._buffer = shared_buffer()
+        self._left = TURN_BYTES
+        self._drained = False
+
+    @property
+    @abstractmethod
+    def socket(self) -> socket.socket | trio.socket.SocketType:
+        """For options and addresses."""
+
+    @abstractmethod
+    def _read_now(self, buffer: memoryview) -> int:
+        """Read; 0 at the end. Raises ``BlockingIOError`` where there is nothing yet, else trio's errors."""
+
+    async def borrow_some(self) -> memoryview:
+        return self._buffer[: await self._receive_into(self._buffer)]
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """As trio's ``ReceiveStream.receive_some``, but for the turn. Cancelling it loses nothing."""
+        size = await self._receive_into(self._buffer if max_bytes is None else self._buffer[:max_bytes])
+        return bytes(self._buffer[:size])
+
+    async def _receive_into(self, buffer: memoryview) -> int:
         if self._left <= 0:
-            await self._end_turn()
-        left = [part for part in parts if len(part)]
-        while left:
-            try:
-                sent = os.writev(self._descriptor(), left)
-            except BlockingIOError:
-                await trio.lowlevel.wait_writable(self._socket)
-                self._left = TURN_BYTES
-                continue
-            except OSError as exc:
-                raise trio.BrokenResourceError(f"socket connection broken: {exc}") from exc
+            await trio.lowlevel.checkpoint()
+            self._left = TURN_BYTES
+        while True:
+            if not self._drained:
+                try:
+                    size = self._read_now(buffer)
+                except BlockingIOError:
+                    pass
+                else:
+                    self._left -= max(size, LEAST_BYTES)
+                    self._drained = 0 < size < DRAINED_BYTES
+                    return size
+            await self._wait_readable()
+            self._drained = False
+            self._left = TURN_BYTES
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """As trio's ``SendStream.send_all``, but for the turn. Not from a borrowed buffer."""
+        rest = memoryview(data)
+        while len(rest):
+            sent = self.send_now(rest)
+            rest = rest[sent:]
             self._left -= max(sent, LEAST_BYTES)
-            while left and sent >= len(left[0]):
-                sent -= len(left.pop(0))
-            if sent:
-                left[0] = memoryview(left[0])[sent:]
+            if len(rest):
+                await self._wait_writable()
+                self._left = TURN_BYTES
+            elif self._left <= 0:
+                await trio.lowlevel.checkpoint()
+                self._left = TURN_BYTES
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """As trio's ``SendStream.wait_send_all_might_not_block``."""
+        self._descriptor()
+        await trio.lowlevel.wait_writable(self.socket)
+
+    async def _wait_readable(self) -> None:
+        await trio.lowlevel.wait_readable(self._descriptor())
+
+    async def _wait_writable(self) -> None:
+        await trio.lowlevel.wait_writable(self._descriptor())
+
+    def _descriptor(self) -> int:
+        descriptor = self.socket.fileno()
+        if descriptor < 0:
+            raise trio.ClosedResourceError("this socket was already closed")
+        return descriptor
+
+
+@final
+class ReadySocket(SocketReadyStream):
+    """A plain socket.
+
+    Args:
+        stream: trio's own.
+    """
+
+    def __init__(self, stream: trio.SocketStream) -> None:
+        super().__init__()
+        self.transport: trio.SocketStream = stream
+
+    @property
+    def socket(self) -> trio.socket.SocketType:
+        return self.transport.socket
+
+    def _read_now(self, buffer: memoryview) -> int:
+        try:
+            return os.readv(self._descriptor(), [buffer])
+        except BlockingIOError:
+            raise
+        except OSError as exc:
+            raise _broken(exc) from exc
+
+    def send_now(self, data: bytes | memoryview) -> int:
+        try:
+            return os.write(self._descriptor(), data)
+        except BlockingIOError:
+            return 0
+        except OSError as exc:
+            raise _broken(exc) from exc
+
+    def send_parts_now(self, head: bytes, body: bytes | memoryview) -> int:
+        try:
+            return os.writev(self._descriptor(), [head, body])
+        except BlockingIOError:
+            return 0
+        except OSError as exc:
+            raise _broken(exc) from exc
+
+    async def aclose(self) -> None:
+        """Close the socket; who waits for it sees ``trio.ClosedResourceError``."""
+        await self.transport.aclose()
+
+
+@final
+class AnyReadyStream(ReadyStream):
+    """Any other stream: never ready, so it is always waited for.
+
+    Args:
+        stream: in memory, with another protocol in between, and so on.
+    """
+
+    def __init__(self, stream: trio.abc.Stream) -> None:
+        self.transport = stream
+
+    async def borrow_some(self) -> bytes:
+        return bytes(await self.transport.receive_some(BORROW_BYTES))
+
+    def send_now(self, data: bytes | memoryview) -> int:
+        return 0
+
+    def send_parts_now(self, head: bytes, body: bytes | memoryview) -> int:
+        return 0
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """As trio's ``ReceiveStream.receive_some``."""
+        return bytes(await self.transport.receive_some(max_bytes))
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """As trio's ``SendStream.send_all``."""
+        await self.transport.send_all(data)
 
     async def wait_send_all_might_not_block(self) -> None:
         """As trio's ``SendStream.wait_send_all_might_not_block``."""
         await self.transport.wait_send_all_might_not_block()
 
     async def aclose(self) -> None:
-        """Close the socket; who waits for it sees ``trio.ClosedResourceError``."""
+        """Close the stream."""
         await self.transport.aclose()
 
-    async def _end_turn(self) -> None:
-        await trio.lowlevel.checkpoint()
-        self._left = TURN_BYTES
 
-    def _descriptor(self) -> int:
-        descriptor = self._socket.fileno()
-        if descriptor < 0:
-            raise trio.ClosedResourceError("this socket was already closed")
-        return descriptor
+def ready(stream: trio.abc.Stream) -> ReadyStream:
+    """The quickest form of a stream."""
+    if isinstance(stream, ReadyStream):
+        return stream
+    return ReadySocket(stream) if isinstance(stream, trio.SocketStream) else AnyReadyStream(stream)
 
 
-def ready(stream: trio.abc.Stream) -> trio.abc.Stream:
-    """The stream itself, or its quicker form where it is a socket."""
-    return ReadyStream(stream) if isinstance(stream, trio.SocketStream) else stream
+def _broken(exc: OSError) -> trio.BrokenResourceError:
+    return trio.BrokenResourceError(f"socket connection broken: {exc}")

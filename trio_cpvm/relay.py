@@ -7,7 +7,9 @@ One buffer is in flight per direction; a peer that does not read stops the other
 
 from __future__ import annotations
 
+import contextlib
 import math
+from collections.abc import Iterator
 from typing import Protocol
 
 import trio
@@ -20,8 +22,6 @@ from .ready_stream import ready
 from .rfb.input_watcher import InputWatcher
 from .websocket import HostSocket
 
-#: What is read from a host at once, and so the largest message a browser gets.
-READ_BYTES = 65536
 #: How long a host may take to accept one message, in seconds. Meanwhile its browser, which may be gone, is not read.
 STALL_S = 120.0
 #: How long a message that is on its way may take to leave once the session has ended, in seconds.
@@ -59,15 +59,16 @@ class Relay:
     ) -> None:
         self._browser = browser
         self._server = ready(server)
+        self._host = server
         self._up = up
         self._down = down
         self._watcher = InputWatcher()
         self._ended = trio.Event()
         self._reads: set[trio.CancelScope] = set()
-        self._idle = trio.CancelScope()
         self._idle_timeout_s = math.inf
-        self._host_silence = trio.CancelScope()
         self._host_silence_timeout_s = math.inf
+        #: Since when the host is listened to in vain; infinity while its bytes are on their way to the browser.
+        self._listens_since = math.inf
         self._deadline = math.inf
         self.touched_at = trio.current_time()
         self.bytes_up = 0
@@ -81,7 +82,7 @@ class Relay:
     @property
     def idle_left_s(self) -> float | None:
         """Seconds until it ends for want of input; ``None`` without such a limit."""
-        return _left_s(self._idle.deadline)
+        return _left_s(self._idle_at)
 
     @property
     def lifetime_left_s(self) -> float | None:
@@ -94,7 +95,7 @@ class Relay:
         return {
             "idle_left_s": self.idle_left_s,
             "lifetime_left_s": self.lifetime_left_s,
-            "host_silence_left_s": _left_s(self._host_silence.deadline),
+            "host_silence_left_s": _left_s(self._silent_at),
             "bytes up": self.bytes_up,
             "bytes down": self.bytes_down,
             "being sent up": self._sending_up,
@@ -106,7 +107,6 @@ class Relay:
     def touch(self) -> None:
         """The user is there: the idle limit counts from now."""
         self.touched_at = trio.current_time()
-        self._idle.deadline = self.touched_at + self._idle_timeout_s
 
     def end(self, reason: Reason, detail: str = "", limit: Limit | None = None) -> None:
         """End the relay: reads stop at once, messages on their way get ``FLUSH_S`` seconds. The first call counts."""
@@ -141,71 +141,159 @@ class Relay:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._copy_up, from_browser)
             nursery.start_soon(self._copy_down, from_server)
-            with trio.CancelScope(deadline=deadline) as lifetime, self._idle, self._host_silence:
-                await self._ended.wait()
-            if lifetime.cancelled_caught:
-                self.end(errors.LIFETIME_REACHED, limit=Limit.LIFETIME)
-            elif self._idle.cancelled_caught:
-                self.end(errors.IDLE_TIMEOUT, f"no input for {idle_timeout_s:g} s", Limit.IDLE_TIME)
-            elif self._host_silence.cancelled_caught:
-                detail = f"nothing from the host for {host_silence_timeout_s:g} s"
-                self.end(errors.UPSTREAM_TIMEOUT, detail, Limit.HOST_SILENCE)
+            await self._keep_time()
             nursery.cancel_scope.deadline = trio.current_time() + FLUSH_S
 
-    async def _copy_up(self, data: bytes | bytearray) -> None:
-        while self.reason is None:
-            passed = self._filtered(self._up, data)
-            if passed is None:
-                return
-            if passed:
-                if self._watcher.feed(passed):
-                    self.touch()
-                self._sending_up = len(passed)
-                try:
-                    with trio.move_on_after(STALL_S) as taking:
-                        await self._server.send_all(passed)
-                except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
-                    self.end(errors.CLOSED_BY_GUEST, _words(exc, "the connection broke"))
-                    return
-                if taking.cancelled_caught:
-                    self.end(errors.UPSTREAM_TIMEOUT, f"the host took no input for {STALL_S:g} s")
-                    return
-                self.bytes_up += len(passed)
-                self._sending_up = 0
-            data = await self._read(self._browser)
-            if not data:
-                reason = errors.CLIENT_PROTOCOL if self._browser.violation else errors.CLOSED_BY_USER
-                self.end(reason, f"the browser {self._browser.ended_by}", self._browser.limit)
+    @property
+    def _idle_at(self) -> float:
+        return self.touched_at + self._idle_timeout_s
 
-    async def _copy_down(self, data: bytes | bytearray) -> None:
+    @property
+    def _silent_at(self) -> float:
+        return self._listens_since + self._host_silence_timeout_s
+
+    async def _keep_time(self) -> None:
+        """Wait for the end, or end it where a limit is reached.
+
+        The limits move with every byte; they are looked at when the earliest of them would have been reached.
+        """
         while self.reason is None:
-            passed = self._filtered(self._down, data)
-            if passed is None:
+            with trio.move_on_at(min(self._deadline, self._idle_at, self._silence_looked_at)):
+                await self._ended.wait()
+            now = trio.current_time()
+            if self._ended.is_set():
                 return
-            if passed:
-                self._sending_down = len(passed)
-                try:
-                    await self._browser.send_all(passed)
-                except (trio.BrokenResourceError, trio.ClosedResourceError):
-                    # What the browser sent before it went may still be on its way up: the release of a key, say.
-                    with trio.move_on_after(FLUSH_S):
-                        await self._ended.wait()
-                    self.end(errors.CLOSED_BY_USER, f"the browser {self._browser.ended_by or 'is gone'}")
-                    return
-                self.bytes_down += len(passed)
-                self._sending_down = 0
-            self._host_silence.deadline = trio.current_time() + self._host_silence_timeout_s
+            if now >= self._deadline:
+                self.end(errors.LIFETIME_REACHED, limit=Limit.LIFETIME)
+            elif now >= self._idle_at:
+                self.end(errors.IDLE_TIMEOUT, f"no input for {self._idle_timeout_s:g} s", Limit.IDLE_TIME)
+            elif now >= self._silent_at:
+                detail = f"nothing from the host for {self._host_silence_timeout_s:g} s"
+                self.end(errors.UPSTREAM_TIMEOUT, detail, Limit.HOST_SILENCE)
+
+    @property
+    def _silence_looked_at(self) -> float:
+        """When to look for the host's silence: while it is not listened to, that cannot begin before now."""
+        return min(self._listens_since, trio.current_time()) + self._host_silence_timeout_s
+
+    # -- up: from browser to host
+
+    async def _copy_up(self, data: bytes) -> None:
+        rest: bytes | memoryview = data
+        if data:
+            rest = self._filtered(self._up, data) or b""
+            self._watch(rest)
+        while self.reason is None:
+            if rest:
+                await self._finish_up(rest)
+            rest = b""
+            with self._reading():
+                rest = await self._go_on_up()
+
+    async def _go_on_up(self) -> bytes | memoryview:
+        """Copy until the host takes no more, or the end; what it has not taken."""
+        browser, server, filtered = self._browser, self._server, self._up
+        while self.reason is None:
+            data = await browser.receive_some()
+            if not data:
+                reason = errors.CLIENT_PROTOCOL if browser.violation else errors.CLOSED_BY_USER
+                self.end(reason, f"the browser {browser.ended_by}", browser.limit)
+                break
+            if filtered is not None:
+                passed = self._filtered(filtered, data)
+                if not passed:
+                    continue
+                data = passed
             try:
-                data = await self._read(self._server)
+                sent = server.send_now(data)
+            except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
+                self.end(errors.CLOSED_BY_GUEST, _words(exc, "the connection broke"))
+                break
+            self._watch(data)
+            self.bytes_up += sent
+            if sent < len(data):
+                return memoryview(data)[sent:]
+        return b""
+
+    async def _finish_up(self, rest: bytes | memoryview) -> None:
+        self._sending_up = len(rest)
+        try:
+            with trio.move_on_after(STALL_S) as taking:
+                await self._server.send_all(rest)
+                self.bytes_up += len(rest)
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
+            self.end(errors.CLOSED_BY_GUEST, _words(exc, "the connection broke"))
+        if taking.cancelled_caught:
+            self.end(errors.UPSTREAM_TIMEOUT, f"the host took no input for {STALL_S:g} s")
+        self._sending_up = 0
+
+    def _watch(self, data: bytes | memoryview) -> None:
+        if self._watcher.feed(bytes(data)):
+            self.touch()
+
+    # -- down: from host to browser
+
+    async def _copy_down(self, data: bytes) -> None:
+        try:
+            passed = self._filtered(self._down, data)
+            if passed:
+                await self._browser.send_all(passed)
+                self.bytes_down += len(passed)
+            while self.reason is None:
+                with self._reading():
+                    await self._go_on_down()
+                if self._sending_down:
+                    self._listens_since = math.inf
+                    await self._browser.flush()
+                    self.bytes_down += self._sending_down
+                    self._sending_down = 0
+        except trio.BrokenResourceError:
+            # What the browser sent before it went may still be on its way up: the release of a key, say.
+            with trio.move_on_after(FLUSH_S):
+                await self._ended.wait()
+            self.end(errors.CLOSED_BY_USER, f"the browser {self._browser.ended_by or 'is gone'}")
+
+    async def _go_on_down(self) -> None:
+        """Copy until the browser takes no more, or the end.
+
+        Raises:
+            trio.BrokenResourceError: the browser is gone.
+        """
+        browser, server, filtered = self._browser, self._server, self._down
+        while self.reason is None:
+            self._listens_since = trio.current_time()
+            try:
+                data = await server.borrow_some()
             except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
                 self.end(errors.CLOSED_BY_GUEST, _words(exc, "the connection broke"))
                 return
-            self._host_silence.deadline = math.inf  # while the browser takes its time
             if not data:
-                limit = self._server.limit if isinstance(self._server, HostSocket) else None
+                limit = self._host.limit if isinstance(self._host, HostSocket) else None
                 self.end(errors.CLOSED_BY_GUEST, "the host closed the connection", limit)
+                return
+            if filtered is not None:
+                passed = self._filtered(filtered, bytes(data))
+                if not passed:
+                    continue
+                data = passed
+            if not browser.send_now(data):
+                self._sending_down = len(data)
+                return
+            self.bytes_down += len(data)
 
-    def _filtered(self, direction: Filter | None, data: bytes | bytearray) -> bytes | bytearray | None:
+    # -- both
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Within the block only reads are waited for, so that the relay's end may cancel it: no message is torn."""
+        with trio.CancelScope() as scope:
+            self._reads.add(scope)
+            try:
+                yield
+            finally:
+                self._reads.discard(scope)
+
+    def _filtered(self, direction: Filter | None, data: bytes) -> bytes | None:
         """What passes; ``None`` if the relay has ended because of it."""
         if direction is None or not data:
             return data
@@ -214,16 +302,6 @@ class Relay:
         except ConsoleError as error:
             self.end(error.reason, error.detail)
             return None
-
-    async def _read(self, stream: trio.abc.Stream) -> bytes | bytearray:
-        """Read, unless the relay ends meanwhile: only reads are cancelled, so that no message is torn."""
-        with trio.CancelScope() as scope:
-            self._reads.add(scope)
-            try:
-                return await stream.receive_some(READ_BYTES)
-            finally:
-                self._reads.discard(scope)
-        return b""
 
 
 def _left_s(deadline: float) -> float | None:
