@@ -91,8 +91,8 @@ async def test_the_tree_shows_whom_each_task_works_for(autojump_clock: MockClock
         at for at, line in enumerate(lines) if "serve_websocket" in line and f"session {c.session.id} (r" in line
     ]
     below = [line for line in lines[marked + 1 :] if line.startswith("  " + " " * _indent(lines[marked]))]
-    assert any("_copy_up  at browser_websocket.py:" in line and line.endswith("._read") for line in below)
-    assert any("_copy_down  at relay.py:" in line and line.endswith(" Relay._read") for line in below)
+    assert any("_copy_up  at ready_stream.py:" in line and line.endswith(".borrow_some") for line in below)
+    assert any("_copy_down  at ready_stream.py:" in line and line.endswith(".borrow_some") for line in below)
     assert all(_indent(line) % 2 == 0 for line in lines)
     assert any(line.strip().startswith("nursery, 2 tasks") for line in below)
 

@@ -25,6 +25,7 @@ from .limiter import client_key
 from .limits import Limit
 from .logger import get_logger
 from .paced_log import PacedLog
+from .ready_tls import ReadyTls
 from .streams import keep_alive
 
 log = get_logger("trio_cpvm.front")
@@ -167,9 +168,17 @@ class Front:
         """
         if self.tls is None:
             raise ValueError("a TLS listener without a certificate")
-        secured = trio.SSLStream(stream, self.tls(), server_side=True, https_compatible=True)
+        secured: ReadyTls | trio.SSLStream[trio.abc.Stream]
+        if isinstance(stream, trio.SocketStream):
+            secured = ReadyTls(stream, self.tls())
+        else:
+            secured = trio.SSLStream(stream, self.tls(), server_side=True, https_compatible=True)
         with trio.fail_after(self.head_timeout_s):
-            await secured.do_handshake()
+            try:
+                await secured.do_handshake()
+            except BaseException:
+                await trio.aclose_forcefully(secured)
+                raise
         return secured
 
 

@@ -88,7 +88,10 @@ class SocketReadyStream(ReadyStream):
 
     @abstractmethod
     def _read_now(self, buffer: memoryview) -> int:
-        """Read; 0 at the end. Raises ``BlockingIOError`` where there is nothing yet, else trio's errors."""
+        """Read, and set ``_drained`` if that was most likely all; 0 at the end.
+
+        Raises ``BlockingIOError`` where there is nothing yet, else trio's errors.
+        """
 
     async def borrow_some(self) -> memoryview:
         return self._buffer[: await self._receive_into(self._buffer)]
@@ -110,7 +113,6 @@ class SocketReadyStream(ReadyStream):
                     pass
                 else:
                     self._left -= max(size, LEAST_BYTES)
-                    self._drained = 0 < size < DRAINED_BYTES
                     return size
             await self._wait_readable()
             self._drained = False
@@ -166,11 +168,13 @@ class ReadySocket(SocketReadyStream):
 
     def _read_now(self, buffer: memoryview) -> int:
         try:
-            return os.readv(self._descriptor(), [buffer])
+            size = os.readv(self._descriptor(), [buffer])
         except BlockingIOError:
             raise
         except OSError as exc:
             raise _broken(exc) from exc
+        self._drained = 0 < size < DRAINED_BYTES
+        return size
 
     def send_now(self, data: bytes | memoryview) -> int:
         try:

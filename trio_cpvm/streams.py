@@ -11,6 +11,8 @@ import termios
 import attrs
 import trio
 
+from .ready_stream import SocketReadyStream
+
 
 class PrefixedStream(trio.abc.Stream):
     """A stream whose first bytes have been read already: hands those out first, then reads on.
@@ -108,16 +110,12 @@ def delivery(stream: trio.abc.Stream) -> Delivery | None:
 
 def _tcp_info(stream: trio.abc.Stream, wanted: struct.Struct) -> tuple[int, ...] | None:
     """Fields of ``struct tcp_info`` of the TCP connection under a stream, where there is one."""
-    while not isinstance(stream, trio.SocketStream):
-        inner = _inner(stream)
-        if inner is None:
-            return None
-        stream = inner
-    if stream.socket.family not in (socket.AF_INET, socket.AF_INET6):
+    sock = _socket(stream)
+    if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
         return None
     try:
-        info = stream.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, wanted.size)
-    except (OSError, trio.ClosedResourceError):
+        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, wanted.size)
+    except OSError:
         return None
     return wanted.unpack(info) if len(info) >= wanted.size else None
 
@@ -154,11 +152,10 @@ def stream_layers(stream: trio.abc.Stream) -> list[str]:
 
 def socket_state(stream: trio.abc.Stream) -> dict[str, object]:
     """What the kernel knows of the socket under a stream; empty where there is none, or none any more."""
-    while (inner := _inner(stream)) is not None:
-        stream = inner
-    if not isinstance(stream, trio.SocketStream) or stream.socket.fileno() < 0:
+    sock = _socket(stream)
+    if sock is None or sock.fileno() < 0:
         return {}
-    number = stream.socket.fileno()
+    number = sock.fileno()
     state: dict[str, object] = {
         "unread in the kernel": _queued(number, termios.FIONREAD),
         "unsent in the kernel": _queued(number, termios.TIOCOUTQ),
@@ -173,6 +170,16 @@ def _queued(number: int, question: int) -> int | None:
         return int.from_bytes(fcntl.ioctl(number, question, bytes(4)), sys.byteorder)
     except OSError:
         return None
+
+
+def _socket(stream: trio.abc.Stream) -> socket.socket | trio.socket.SocketType | None:
+    """The socket under a stream, where there is one."""
+    found: trio.abc.Stream | None = stream
+    while found is not None:
+        if isinstance(found, trio.SocketStream | SocketReadyStream):
+            return found.socket
+        found = _inner(found)
+    return None
 
 
 def _inner(stream: trio.abc.Stream) -> trio.abc.Stream | None:
