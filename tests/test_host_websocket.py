@@ -39,7 +39,7 @@ from trio_cpvm.testing import (
 )
 from trio_cpvm.testing.steps import Conversation
 from trio_cpvm.testing.streams import Serve
-from trio_cpvm.upstream import Dialler
+from trio_cpvm.upstream import Dialler, tcp
 
 HOST = "192.0.2.5"
 TARGET = ConsoleTarget(
@@ -51,7 +51,7 @@ KEY = b"\4\1\0\0\0\0\0a"
 @pytest.fixture
 def network(nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch) -> Network:
     found = Network(nursery)
-    monkeypatch.setattr(trio, "open_tcp_stream", found.open)
+    monkeypatch.setattr(tcp, "connect_to", found.open)
     return found
 
 

@@ -67,7 +67,7 @@ class Network:
         self._servers[host, port] = serve
 
     async def open(self, host: str, port: int) -> trio.abc.Stream:
-        """Stands in for ``trio.open_tcp_stream``."""
+        """Stands in for ``tcp.connect_to``."""
         await trio.lowlevel.checkpoint()
         self.asked.append((host, port))
         serve = self._servers.get((host, port))

@@ -42,7 +42,7 @@ from trio_cpvm.testing import (
     read_exactly,
 )
 from trio_cpvm.testing.streams import Serve
-from trio_cpvm.upstream import Dialler, secured_by
+from trio_cpvm.upstream import Dialler, secured_by, tcp
 from trio_cpvm.websocket import HostSocket, websocket_nursery
 
 HOST = "192.0.2.5"
@@ -60,7 +60,7 @@ TIMEOUT_S = 10
 @pytest.fixture
 def network(nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch) -> Network:
     found = Network(nursery)
-    monkeypatch.setattr(trio, "open_tcp_stream", found.open)
+    monkeypatch.setattr(tcp, "connect_to", found.open)
     return found
 
 

@@ -18,7 +18,7 @@ from trio_cpvm.addresses import Network
 from trio_cpvm.config import UpstreamConfig
 from trio_cpvm.errors import ConsoleError
 from trio_cpvm.testing import EchoForever, ScriptedVncServer, listening
-from trio_cpvm.upstream import dial_tcp, forbidden
+from trio_cpvm.upstream import dial_tcp, forbidden, tcp
 from trio_cpvm.upstream.tcp import STAGGER_S
 
 EVERYWHERE = UpstreamConfig().allowed_networks
@@ -229,7 +229,7 @@ def connects(after_s: float) -> Answer:
 @pytest.fixture
 async def addresses(monkeypatch: pytest.MonkeyPatch) -> Addresses:
     found = Addresses()
-    monkeypatch.setattr(trio, "open_tcp_stream", found.open)
+    monkeypatch.setattr(tcp, "connect_to", found.open)
     return found
 
 
@@ -325,7 +325,7 @@ async def test_time_up_with_several_addresses_leaves_nothing_behind(
 async def test_a_connection_that_comes_with_the_cancellation_is_closed(
     addresses: Addresses, autojump_clock: MockClock
 ) -> None:
-    trio.socket.set_custom_hostname_resolver(Names("192.0.2.1"))
+    trio.socket.set_custom_hostname_resolver(Names("192.0.2.1", "192.0.2.2"))
 
     async def last_moment() -> trio.abc.Stream:
         await trio.sleep(0.1)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import re
 import stat
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import TypeAlias
 from urllib.parse import urlsplit
 
 import trio
@@ -26,6 +28,8 @@ from .tcp import dial_tcp, out_of_resources
 from .tls import HostTls
 
 RECEIVE_BYTES = 4096
+
+_Way: TypeAlias = Callable[[ConsoleTarget, trio.Nursery], Awaitable[trio.abc.Stream]]
 
 
 class Dialler:
@@ -53,22 +57,31 @@ class Dialler:
             ConsoleError: it cannot be reached, or must not be.
         """
         timeout_s = self._config.session.connect_timeout_s
+        way = self._way(target)
+        if way is None:
+            return await self._tcp(target.host, target.port)  # which has the same limit
         try:
             with trio.fail_after(timeout_s):
-                if target.websocket_url:
-                    return await self._websocket(target, nursery)
-                if target.tunnel_url:
-                    return await self._tunnel(target)
-                if target.host.startswith("unix:/"):
-                    return await self._unix(target.host.removeprefix("unix:"))
-                stream = await self._tcp(target.host, target.port)
-                marked = self._config.upstream.tls_hosts
-                if any(host_matches(pattern, target.host, target.port) for pattern in marked):
-                    return await self._tls.start(stream, target.host)
-                return stream
+                return await way(target, nursery)
         except trio.TooSlowError:
             detail = f"no connection to {target.address} within {timeout_s:g} s"
             raise ConsoleError(errors.UPSTREAM_TIMEOUT, detail, limit=Limit.CONNECT_TIME) from None
+
+    def _way(self, target: ConsoleTarget) -> _Way | None:
+        """How to get there where it is not TCP alone."""
+        if target.websocket_url:
+            return self._websocket
+        if target.tunnel_url:
+            return self._tunnel
+        if target.host.startswith("unix:/"):
+            return self._unix
+        marked = self._config.upstream.tls_hosts
+        if any(host_matches(pattern, target.host, target.port) for pattern in marked):
+            return self._tls_from_the_start
+        return None
+
+    async def _tls_from_the_start(self, target: ConsoleTarget, _: trio.Nursery) -> trio.abc.Stream:
+        return await self._tls.start(await self._tcp(target.host, target.port), target.host)
 
     async def start_tls(self, stream: trio.abc.Stream, target: ConsoleTarget, *, anonymous: bool) -> trio.abc.Stream:
         """Begin TLS on a stream in the middle of RFB (VeNCrypt). Raises as ``HostTls.start``."""
@@ -83,7 +96,7 @@ class Dialler:
             timeout_s=self._config.session.connect_timeout_s,
         )
 
-    async def _tunnel(self, target: ConsoleTarget) -> trio.abc.Stream:
+    async def _tunnel(self, target: ConsoleTarget, _: trio.Nursery) -> trio.abc.Stream:
         where = tunnel(target.tunnel_url, target.tunnel_session)
         stream: trio.abc.Stream = await self._tcp(where.host, where.port)
         if where.tls:
@@ -122,8 +135,9 @@ class Dialler:
             stream = await self._tls.start(stream, parts.hostname)
         return await open_host_websocket(nursery, stream, host, path)
 
-    async def _unix(self, path: str) -> trio.SocketStream:
+    async def _unix(self, target: ConsoleTarget, _: trio.Nursery) -> trio.abc.Stream:
         """A unix socket below the configured directory, every link followed first."""
+        path = target.host.removeprefix("unix:")
         allowed = self._config.upstream.unix_socket_directory
         socket_path = await trio.to_thread.run_sync(_socket_below, allowed, path)
         try:

@@ -46,12 +46,15 @@ async def dial_tcp(host: str, port: int, *, allowed: Sequence[Network], timeout_
     where = format_address(host, port)
     try:
         with trio.fail_after(timeout_s):
-            candidates = await _resolve(host, port)
+            candidates = _literal(host) or await _resolve(host, port)
             usable = [address for address in candidates if not forbidden(address, allowed)]
             if not usable:
                 names = ", ".join(map(str, candidates))
                 raise ConsoleError(errors.UPSTREAM_FORBIDDEN, f"{where} ({names}) is outside upstream.allowed_networks")
-            stream = await _first_that_answers(usable, port)
+            if len(usable) == 1:
+                stream = await connect_to(str(usable[0]), port)
+            else:
+                stream = await _first_that_answers(usable, port)
             keep_alive(stream)
             return stream
     except trio.TooSlowError:
@@ -79,6 +82,37 @@ def forbidden(address: _Address, allowed: Sequence[Network]) -> bool:
     return not any(address.version == network.version and address in network for network in allowed)
 
 
+async def connect_to(address: str, port: int) -> trio.SocketStream:
+    """Connect to one address.
+
+    ``trio.open_tcp_stream`` could do it, in two nurseries, as if it were a name with many addresses.
+
+    Raises:
+        OSError: what the system says.
+    """
+    sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        number = sock.connect_ex((address, port))
+        if number == errno.EINPROGRESS:
+            await trio.lowlevel.wait_writable(sock)
+            number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if number:
+            raise OSError(number, os.strerror(number))
+        return trio.SocketStream(trio.socket.from_stdlib_socket(sock))
+    except BaseException:
+        sock.close()
+        raise
+
+
+def _literal(host: str) -> list[_Address]:
+    """The address, where the host is one: there is nothing to resolve. Those with a zone are left to the resolver."""
+    try:
+        return [] if "%" in host else [ipaddress.ip_address(host)]
+    except ValueError:
+        return []
+
+
 async def _resolve(host: str, port: int) -> list[_Address]:
     """Every address of a host, in the resolver's order, without doubles."""
     try:
@@ -98,7 +132,7 @@ async def _first_that_answers(addresses: Sequence[_Address], port: int) -> trio.
     async def attempt(address: _Address, failed: trio.Event, scope: trio.CancelScope) -> None:
         nonlocal winner, last
         try:
-            stream = await trio.open_tcp_stream(str(address), port)
+            stream = await connect_to(str(address), port)
         except OSError as exc:
             last = exc
             failed.set()
