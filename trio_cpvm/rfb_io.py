@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import ssl
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import TypeAlias
 
@@ -16,8 +17,10 @@ import trio
 from . import errors
 from .errors import ConsoleError, Side
 from .limits import Limit
+from .ready_stream import ready
 from .rfb.commands import Command, Established, Failed, Reconnect, SendToClient, SendToServer, StartTls
 from .rfb.handshake import Handshake
+from .streams import close_at_once
 from .upstream.tls import secured_by, tls_words
 from .websocket import HostSocket
 
@@ -49,8 +52,11 @@ class HandshakeDriver:
         self._shake = shake
         self._browser = browser
         self.server: trio.abc.Stream | None = None
+        self._host: trio.abc.Stream | None = None  # the same, for reading and writing
         self._queue: deque[Command] = deque()
         self._obeying = trio.Lock()
+        self._at_work: trio.CancelScope | None = None
+        self._given_up = False
         self._result: Established | Failed | None = None
         self._connect: Callable[[], Awaitable[trio.abc.Stream]]
         self._secure: SecureStream | None = None
@@ -74,35 +80,50 @@ class HandshakeDriver:
             nursery: for ``connect``; must live as long as the server's stream.
             timeout_s: seconds for all of it.
             secure: begins TLS on the server's stream.
+
+        Returns:
+            How it ended. After ``give_up`` that means nothing.
         """
         self._connect = partial(connect, nursery)
         self._secure = secure
-        with trio.move_on_after(timeout_s):
-            await self._run_until_done()
-        if self._result is None and not self._shake.done:
+        await self._run_until_done(timeout_s)
+        if self._result is None and not self._shake.done and not self._given_up:
             await self._tell_timeout(timeout_s)
         # A handshake that the machine has finished, but whose last bytes nobody took in time, is late all the same.
         return self._result or Failed(self._timeout_error(timeout_s))
+
+    def give_up(self) -> None:
+        """Have ``run`` return at once, now or whenever it is called."""
+        self._given_up = True
+        if self._at_work is not None:
+            self._at_work.cancel()
 
     def take_leftovers(self) -> tuple[bytes, bytes]:
         """What the peers sent behind the handshake: (the server's bytes, the browser's bytes)."""
         return self._shake.take_leftovers()
 
-    async def _run_until_done(self) -> None:
+    @asynccontextmanager
+    async def _working(self, timeout_s: float) -> AsyncIterator[trio.Nursery]:
+        """A nursery that ends in time, with the handshake, or when it is given up."""
         async with trio.open_nursery() as nursery:
+            self._at_work = nursery.cancel_scope
+            nursery.cancel_scope.deadline = trio.current_time() + timeout_s
+            if self._given_up:
+                nursery.cancel_scope.cancel()
+            yield nursery
+
+    async def _run_until_done(self, timeout_s: float) -> None:
+        async with self._working(timeout_s) as nursery:
             self._queue.extend(self._shake.start())
-            nursery.start_soon(self._pump, Side.DOWNSTREAM, nursery.cancel_scope)
+            nursery.start_soon(self._pump, Side.DOWNSTREAM)
             await self._connect_server()
-            if self.server is not None:
-                nursery.start_soon(self._pump, Side.UPSTREAM, nursery.cancel_scope)
-            await self._obey(nursery.cancel_scope)
+            await self._pump(Side.UPSTREAM)
 
     async def _tell_timeout(self, timeout_s: float) -> None:
         self._queue.clear()  # what could not be sent in time is not sent now
-        with trio.move_on_after(REFUSAL_GRACE_S):
-            async with trio.open_nursery() as nursery:
-                self._queue.extend(self._shake.abort(self._timeout_error(timeout_s)))
-                nursery.start_soon(self._pump, Side.DOWNSTREAM, nursery.cancel_scope)
+        async with self._working(REFUSAL_GRACE_S):
+            self._queue.extend(self._shake.abort(self._timeout_error(timeout_s)))
+            await self._pump(Side.DOWNSTREAM)
 
     def _timeout_error(self, timeout_s: float) -> ConsoleError:
         waiting = self._shake.waiting_for_what
@@ -116,41 +137,46 @@ class HandshakeDriver:
 
     async def _connect_server(self) -> None:
         """Connect, and tell the machine whether the connection is safe, or why there is none."""
-        self.server = None
+        self._use(None)
         try:
-            self.server = await self._connect()
+            self._use(await self._connect())
         except ConsoleError as error:
             self._queue.extend(self._shake.abort(error))
         else:
-            if secured_by(self.server):
+            if self.server is not None and secured_by(self.server):
                 self._tls_is_new = True
                 self._shake.connected_securely()
+
+    def _use(self, server: trio.abc.Stream | None) -> None:
+        self.server = server
+        self._host = ready(server) if server is not None else None
 
     async def _start_tls(self, anonymous: bool) -> None:
         if self._secure is None or self.server is None:
             self._queue.extend(self._shake.abort(ConsoleError(errors.UPSTREAM_TLS_FAILED, "no TLS to hosts")))
             return
         try:
-            self.server = await self._secure(self.server, anonymous)
+            self._use(await self._secure(self.server, anonymous))
             self._tls_is_new = True
         except ConsoleError as error:
-            self.server = None  # closed; there is nothing to read any more while the browser is told
+            self._use(None)  # closed; there is nothing to read any more while the browser is told
             self._queue.extend(self._shake.abort(error))
 
-    async def _pump(self, side: Side, scope: trio.CancelScope) -> None:
+    async def _pump(self, side: Side) -> None:
         """Feed the machine with one peer's bytes; between receiving and feeding nothing can be lost.
 
         The server's stream may change while commands are carried out (TLS, another connection), never while it is
         being read: what changes it follows from its own bytes.
         """
         while not self._shake.done:
-            await self._obey(scope)
-            stream = self.server if side is Side.UPSTREAM else self._browser
+            await self._obey()
+            stream = self._host if side is Side.UPSTREAM else self._browser
             if stream is None:
                 return
-            data, broken = b"", ""
+            data: bytes | bytearray = b""
+            broken = ""
             try:
-                data = bytes(await stream.receive_some(RECEIVE_BYTES))
+                data = await stream.receive_some(RECEIVE_BYTES)
             except trio.BrokenResourceError as exc:
                 broken = tls_words(exc) if isinstance(exc.__cause__, ssl.SSLError) else ""
             if side is Side.UPSTREAM and not data and (broken or self._tls_is_new):
@@ -161,31 +187,44 @@ class HandshakeDriver:
             self._queue.extend(self._fed(side, data))
             if not data:
                 break
-        await self._obey(scope)
+        await self._obey()
 
     def _fed(self, side: Side, data: bytes | bytearray) -> Iterable[Command]:
         if side is Side.UPSTREAM:
             return self._shake.receive_from_server(data) if data else self._shake.server_closed()
         return self._shake.receive_from_client(data) if data else self._shake.client_closed()
 
-    async def _obey(self, scope: trio.CancelScope) -> None:
+    async def _obey(self) -> None:
         """Carry out what the machine has asked for, in its order, one task at a time."""
-        async with self._obeying:
-            while self._queue and self._result is None:
-                command = self._queue.popleft()
-                match command:
-                    case SendToClient(data):
-                        await self._send(self._browser, data, self._shake.client_closed)
-                    case SendToServer(data) if self.server is not None:
-                        await self._send(self.server, data, self._shake.server_closed)
-                    case StartTls(anonymous=anonymous):
-                        await self._start_tls(anonymous)
-                    case Reconnect() if self.server is not None:
-                        await close_host(self.server)
-                        await self._connect_server()
-                    case Established() | Failed():
-                        self._result = command
-                        scope.cancel()
+        if self._obeying.locked():
+            await self._obeying.acquire()
+        elif self._queue:
+            await trio.lowlevel.checkpoint_if_cancelled()  # then no message is begun
+            self._obeying.acquire_nowait()
+        else:
+            return
+        try:
+            await self._obey_queue()
+        finally:
+            self._obeying.release()
+
+    async def _obey_queue(self) -> None:
+        while self._queue and self._result is None:
+            command = self._queue.popleft()
+            match command:
+                case SendToClient(data):
+                    await self._send(self._browser, data, self._shake.client_closed)
+                case SendToServer(data) if self._host is not None:
+                    await self._send(self._host, data, self._shake.server_closed)
+                case StartTls(anonymous=anonymous):
+                    await self._start_tls(anonymous)
+                case Reconnect() if self.server is not None:
+                    await close_host(self.server)
+                    await self._connect_server()
+                case Established() | Failed():
+                    self._result = command
+                    if self._at_work is not None:
+                        self._at_work.cancel()
 
     async def _send(self, stream: trio.abc.Stream, data: bytes, on_gone: Callable[[], list[Command]]) -> None:
         try:
@@ -201,4 +240,4 @@ async def close_host(stream: trio.abc.Stream) -> None:
     if isinstance(stream, HostSocket):
         await stream.close(1000, "", within_s=CLOSE_S)
     else:
-        await trio.aclose_forcefully(stream)
+        await close_at_once(stream)

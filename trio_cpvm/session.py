@@ -89,7 +89,6 @@ class Session:
     drains_at: float | None = attrs.field(default=None, init=False)
     _started: datetime = attrs.field(factory=lambda: datetime.now(UTC), init=False)
     _started_at: float = attrs.field(factory=trio.current_time, init=False)
-    _handshake_scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
     _driver: HandshakeDriver | None = attrs.field(default=None, init=False)
     _relay: Relay | None = attrs.field(default=None, init=False)
     _up: ClientFilter | None = attrs.field(default=None, init=False)
@@ -170,7 +169,8 @@ class Session:
         """
         if self._ending is None:
             self._ending = ConsoleError(reason, detail, by=by)
-        self._handshake_scope.cancel()
+        if self._driver is not None:
+            self._driver.give_up()
         if self._relay is not None:
             self._relay.end(reason, detail)
 
@@ -277,6 +277,8 @@ class Session:
 
     async def _console(self, browser: BrowserSocket, connect: Connect, secure: SecureStream | None) -> ConsoleError:
         driver = self._driver = HandshakeDriver(Handshake(self._handshake_settings()), browser)
+        if self.ending:
+            driver.give_up()
         ended = ConsoleError(errors.INTERNAL_ERROR, "the handshake has no outcome")
         async with websocket_nursery() as nursery:
             if self.config.ping_interval_s:
@@ -306,13 +308,11 @@ class Session:
             self.phase = Phase.HANDSHAKE
             return stream
 
-        result: Established | Failed | None = None
-        with self._handshake_scope:
-            result = await driver.run(
-                connect_and_note, nursery, timeout_s=self.config.handshake_timeout_s, secure=secure
-            )
+        result = await driver.run(connect_and_note, nursery, timeout_s=self.config.handshake_timeout_s, secure=secure)
+        if self._ending is not None:
+            return self._ending
         match result:
-            case Established() if self._ending is None and driver.server is not None:
+            case Established() if driver.server is not None:
                 self.established = result
                 self.opened_after_s = self.age_s
                 self.transport = secured_by(driver.server) or "no TLS"
@@ -324,7 +324,7 @@ class Session:
                     return ConsoleError(errors.CLIENT_PROTOCOL, f"the browser {browser.ended_by}", limit=browser.limit)
                 return error
             case _:
-                return self._ending or ConsoleError(errors.INTERNAL_ERROR, "the handshake has no outcome")
+                return ConsoleError(errors.INTERNAL_ERROR, "the handshake has no outcome")
 
     def _handshake_settings(self) -> HandshakeSettings:
         policy = SecurityPolicy(

@@ -46,6 +46,21 @@ class PrefixedStream(trio.abc.Stream):
         await self.transport.aclose()
 
 
+async def close_at_once(stream: trio.abc.AsyncResource) -> None:
+    """As ``trio.aclose_forcefully``, which takes a turn of the event loop even where a socket is all there is to close.
+
+    Closing what is closed already does nothing.
+    """
+    below = stream
+    while not isinstance(below, trio.SocketStream):
+        inner = getattr(below, "transport", None)
+        if not isinstance(inner, trio.abc.Stream):
+            await trio.aclose_forcefully(stream)
+            return
+        below = inner
+    below.socket.close()
+
+
 #: A peer that has vanished without a word (power, network) is noticed after about two minutes of silence; likewise
 #: where something is on its way to it: the system would wait a quarter of an hour (tcp(7), ``TCP_USER_TIMEOUT``).
 KEEP_ALIVE = (
