@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 from collections.abc import AsyncIterator, Callable
 
 import pytest
 import trio
+import wsproto
 from trio.testing import MockClock, lockstep_stream_pair, memory_stream_pair, wait_all_tasks_blocked
 
 from tests.consoles import serve_websocket
 from trio_cpvm.browser_websocket import ANSWER_GRACE_S, MAX_MESSAGE_BYTES, BrowserSocket
 from trio_cpvm.control import MAX_TEXT_CHARS
+from trio_cpvm.http import Request, websocket_upgrade
 from trio_cpvm.testing import Opcode, WebSocketDouble, open_websocket
+from trio_cpvm.websocket import accept_websocket
 
 
 @contextlib.asynccontextmanager
@@ -70,6 +74,22 @@ async def test_fragments_and_pings_in_between_make_one_stream() -> None:
             await ours.send_all(b"x")
             await browser.receive_some()
         assert browser.pongs == [b"are you there"]
+
+
+@pytest.mark.parametrize("offered", [(), ("binary",)])
+async def test_every_answer_is_what_the_library_would_write(offered: tuple[str, ...]) -> None:
+    for number in range(8):  # the first of a kind is the library's own
+        key = base64.b64encode(bytes([number]) * 16).decode()
+        headers = [("upgrade", "websocket"), ("connection", "Upgrade"), ("sec-websocket-version", "13")]
+        headers += [("sec-websocket-key", key), *(("sec-websocket-protocol", name) for name in offered)]
+        upgrade = websocket_upgrade(Request(method="GET", path="/", headers=tuple(headers)))
+        library = wsproto.WSConnection(wsproto.ConnectionType.SERVER)
+        library.receive_data(upgrade.head)
+        ours, theirs = memory_stream_pair()
+        async with accept_websocket(theirs, upgrade, timeout_s=5):
+            answer = await ours.receive_some()
+        assert answer == library.send(wsproto.events.AcceptConnection(subprotocol=upgrade.subprotocol))
+        assert b"HTTP/1.1 101" in answer
 
 
 @pytest.mark.parametrize(

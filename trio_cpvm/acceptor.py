@@ -17,6 +17,7 @@ import trio
 
 from .limits import Limit
 from .logger import get_logger
+from .streams import close_at_once
 
 log = get_logger("trio_cpvm.acceptor")
 
@@ -105,8 +106,11 @@ class Acceptor:
                     continue
                 stream = None
                 try:
-                    with trio.CancelScope(deadline=self._calm_at):
+                    if self._calm_at == math.inf:
                         stream = await listener.accept()
+                    else:
+                        with trio.CancelScope(deadline=self._calm_at):
+                            stream = await listener.accept()
                 except OSError as exc:
                     if exc.errno not in SHORTAGES:
                         raise
@@ -115,14 +119,15 @@ class Acceptor:
                 if stream is not None:
                     self.open += 1
                     handler_nursery.start_soon(self._handle, handler, stream)
-                self._note_calm()
+                if self._short:
+                    self._note_calm()
 
     async def _handle(self, handler: Callable[[S], Awaitable[object]], stream: S) -> None:
         try:
             await handler(stream)
         finally:
             try:
-                await trio.aclose_forcefully(stream)
+                await close_at_once(stream)
             finally:
                 self.open -= 1
                 self._one_ended.set()
@@ -139,6 +144,6 @@ class Acceptor:
         self._calm_at = trio.current_time() + CALM_S
 
     def _note_calm(self) -> None:
-        if self._short and trio.current_time() >= self._calm_at:
+        if trio.current_time() >= self._calm_at:
             self._short, self._calm_at = False, math.inf
             log.warning("accepting again", connections=self.open)

@@ -26,7 +26,7 @@ from .limits import Limit
 from .logger import get_logger
 from .paced_log import PacedLog
 from .ready_tls import ReadyTls
-from .streams import keep_alive
+from .streams import close_at_once, keep_alive
 
 log = get_logger("trio_cpvm.front")
 
@@ -87,7 +87,7 @@ class Front:
     async def _serve(self, stream: trio.abc.Stream, *, secure: bool) -> None:
         if self.connections >= self.max_connections:
             self._turn_away(Limit.CONNECTIONS, f"{Limit.CONNECTIONS} = {self.max_connections}")
-            await trio.aclose_forcefully(stream)
+            await close_at_once(stream)
             return
         self.connections += 1
         try:
@@ -111,7 +111,7 @@ class Front:
             log.exception("internal error")
         finally:
             self.connections -= 1
-            await trio.aclose_forcefully(stream)
+            await close_at_once(stream)
 
     @contextlib.contextmanager
     def _counted(self, peer: Peer) -> Iterator[None]:
@@ -177,7 +177,7 @@ class Front:
             try:
                 await secured.do_handshake()
             except BaseException:
-                await trio.aclose_forcefully(secured)
+                await close_at_once(secured)
                 raise
         return secured
 

@@ -16,6 +16,7 @@ from .http import Door, Request, Response
 from .http.upgrade import error_response
 from .limits import Limit
 from .logger import get_logger
+from .ready_stream import ready
 
 log = get_logger("trio_cpvm.http")
 
@@ -60,6 +61,7 @@ async def serve_http(
         Exception: what ``site`` or a take-over handler raises, except ``ConsoleError``.
     """
     door = Door()
+    reads = ready(stream)
 
     def refuse(error: ConsoleError) -> Response:
         if on_refused is not None:
@@ -69,7 +71,7 @@ async def serve_http(
     answered = False
     while True:
         try:
-            request = await _next_request(stream, door, head_timeout_s, silent=answered)
+            request = await _next_request(reads, door, head_timeout_s, silent=answered)
             if request is None:
                 return
         except ConsoleError as error:

@@ -24,7 +24,7 @@ from .fragments import PieceCounter
 from .http import Upgrade
 from .limits import Limit
 from .ready_stream import ready
-from .streams import PrefixedStream
+from .streams import PrefixedStream, close_at_once
 
 #: A message of a host: a whole framebuffer update, with some.
 MAX_HOST_MESSAGE_BYTES = 16 << 20
@@ -45,11 +45,15 @@ _VIOLATIONS = {
 
 
 class _HeadOnly(trio.abc.Stream):
-    """What the library sees of a browser's connection: the request head, and nothing that follows it."""
+    """What the library sees of a browser's connection: the request head, and nothing that follows it.
 
-    def __init__(self, head: bytes, transport: trio.abc.Stream) -> None:
+    Attributes:
+        answer: what it has answered.
+    """
+
+    def __init__(self, head: bytes) -> None:
         self._head = head
-        self._transport = transport
+        self.answer = b""
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         await trio.lowlevel.checkpoint()
@@ -59,10 +63,11 @@ class _HeadOnly(trio.abc.Stream):
         return head
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        await self._transport.send_all(data)
+        await trio.lowlevel.checkpoint()
+        self.answer += data
 
     async def wait_send_all_might_not_block(self) -> None:
-        await self._transport.wait_send_all_might_not_block()
+        await trio.lowlevel.checkpoint()
 
     async def aclose(self) -> None:
         await trio.lowlevel.checkpoint()
@@ -80,20 +85,45 @@ async def accept_websocket(
         timeout_s: seconds until the answer must have gone out.
 
     Raises:
-        ExceptionGroup: of ``trio.TooSlowError`` where the answer did not go out in time, of
-            ``trio.BrokenResourceError`` where the browser was gone before it; or what the block raised.
+        trio.TooSlowError: the answer did not go out in time.
+        trio.BrokenResourceError: the browser was gone before it.
     """
-    async with websocket_nursery() as nursery:
-        with trio.fail_after(timeout_s):
-            request = await trio_websocket.wrap_server_stream(nursery, _HeadOnly(upgrade.head, transport))
-            try:
-                await request.accept(subprotocol=upgrade.subprotocol)
-            except trio_websocket.ConnectionClosed:
-                raise trio.BrokenResourceError("gone before the WebSocket was open") from None
+    transport = ready(transport)
     try:
-        yield BrowserSocket(ready(transport))
+        with trio.fail_after(timeout_s):
+            answer = await _answer_to(upgrade)
+            try:
+                await transport.send_all(answer)
+            except trio.BrokenResourceError:
+                raise trio.BrokenResourceError("gone before the WebSocket was open") from None
+        yield BrowserSocket(transport)
     finally:
-        await trio.aclose_forcefully(transport)
+        await close_at_once(transport)
+
+
+#: What the library answers with, by subprotocol, less the one word that depends on the browser's key.
+_answers: dict[str | None, tuple[bytes, bytes]] = {}
+
+
+async def _answer_to(upgrade: Upgrade) -> bytes:
+    """The 101 for a browser. The library writes the first one of each kind; those that follow differ in one word."""
+    word = wsproto.utilities.generate_accept_token(upgrade.key)
+    if upgrade.subprotocol not in _answers:
+        answer = await _library_answer(upgrade)
+        before, _, behind = answer.partition(word)
+        if not before or word in behind:
+            return answer
+        _answers[upgrade.subprotocol] = before, behind
+    return word.join(_answers[upgrade.subprotocol])
+
+
+async def _library_answer(upgrade: Upgrade) -> bytes:
+    """What trio-websocket answers to the canonical head."""
+    stream = _HeadOnly(upgrade.head)
+    async with websocket_nursery() as nursery:
+        request = await trio_websocket.wrap_server_stream(nursery, stream)
+        await request.accept(subprotocol=upgrade.subprotocol)
+    return stream.answer
 
 
 class _BoundedStream(PrefixedStream):

@@ -25,10 +25,12 @@ class Upgrade:
 
     Attributes:
         head: the canonical request head for the WebSocket library.
+        key: the browser's ``Sec-WebSocket-Key``.
         subprotocol: ``binary`` if the browser offered it, else ``None``.
     """
 
     head: bytes = attrs.field(repr=False)
+    key: bytes
     subprotocol: str | None
 
 
@@ -64,7 +66,11 @@ def websocket_upgrade(request: Request) -> Upgrade:
         f"Sec-WebSocket-Key: {key}",
         *([f"Sec-WebSocket-Protocol: {SUBPROTOCOL}"] if offered else []),
     ]
-    return Upgrade(head=("\r\n".join(lines) + "\r\n\r\n").encode("ascii"), subprotocol=SUBPROTOCOL if offered else None)
+    return Upgrade(
+        head=("\r\n".join(lines) + "\r\n\r\n").encode("ascii"),
+        key=key.encode("ascii"),
+        subprotocol=SUBPROTOCOL if offered else None,
+    )
 
 
 def upgrade_headers() -> tuple[tuple[str, str], ...]:
