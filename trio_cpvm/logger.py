@@ -20,5 +20,6 @@ def get_logger(name: str) -> Logger:
         processors=[structlog.stdlib.filter_by_level, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.stdlib.BoundLogger,
         context_class=dict,
+        cache_logger_on_first_use=True,
     )
     return cast("Logger", logger)
