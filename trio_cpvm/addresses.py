@@ -6,6 +6,7 @@ Nothing in this file does I/O or knows where an address came from.
 from __future__ import annotations
 
 import ipaddress
+from functools import lru_cache
 from typing import TypeAlias
 
 import attrs
@@ -18,6 +19,7 @@ LOCAL = "local"
 UNKNOWN = "unknown"
 
 
+@lru_cache(maxsize=10_000)
 def normal_address(text: str) -> str:
     """One spelling for each IP address, an IPv4-mapped IPv6 address being its IPv4 address (RFC 4291 section 2.5.5.2).
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import math
 from collections import OrderedDict, deque
+from functools import lru_cache
 
 #: How many addresses are remembered at once; the ones that failed longest ago are forgotten first.
 CAPACITY = 10_000
@@ -59,6 +60,7 @@ class FailureLimiter:
         return next(iter(self._failures.values()))[-1]
 
 
+@lru_cache(maxsize=CAPACITY)
 def client_key(client: str) -> str:
     """What stands for a client: its address, and for IPv6 the /64 network, of which one client has all addresses."""
     try:

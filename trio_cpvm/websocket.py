@@ -90,12 +90,14 @@ async def accept_websocket(
     """
     transport = ready(transport)
     try:
-        with trio.fail_after(timeout_s):
+        with trio.move_on_after(timeout_s) as late:
             answer = await _answer_to(upgrade)
             try:
                 await transport.send_all(answer)
             except trio.BrokenResourceError:
                 raise trio.BrokenResourceError("gone before the WebSocket was open") from None
+        if late.cancelled_caught:
+            raise trio.TooSlowError
         yield BrowserSocket(transport)
     finally:
         await close_at_once(transport)
