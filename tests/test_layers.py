@@ -73,7 +73,20 @@ LAYERS = (
     ),
     (
         "outside",
-        {"__main__", "cli", "daemon", "logs", "admin_client", "demo", "probe", "repl", "attach", "top", "systemvm"},
+        {
+            "__main__",
+            "cli",
+            "daemon",
+            "logs",
+            "admin_client",
+            "demo",
+            "probe",
+            "quick_start",
+            "repl",
+            "attach",
+            "top",
+            "systemvm",
+        },
     ),
 )
 #: What of ``access`` is sans-I/O, too: it knows no trio, and nothing of its own package or of the layers that does.
@@ -106,7 +119,7 @@ ONLY_IN = {
     "structlog": {"logger", "logs"},
     "prometheus_client": {"metrics"},
     "click": {"cli", "demo"},
-    "rich": {"top"},
+    "rich": {"top"},  # and loaded by nobody else, see ``quick_start``
     "pytest": {"testing"},
     "logging": {"logger", "logs"},
     "socket": {

@@ -1,5 +1,14 @@
-"""``python -m trio_cpvm``: the command line."""
+"""``python -m trio_cpvm``, and the program ``trio-cpvm``: the command line."""
 
-from .cli import main
+from .quick_start import quick_imports
 
-main()
+
+def main() -> None:
+    """Run the command that the arguments name."""
+    with quick_imports():
+        from .cli import main as command_line
+    command_line()
+
+
+if __name__ == "__main__":
+    main()

@@ -5,6 +5,7 @@ Exit codes: 0 done or stopped, 1 fault, 2 bad usage or configuration.
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 import time
@@ -26,6 +27,7 @@ from .errors import BadConfiguration
 from .links import base_url, console_url
 from .logs import configure_logging, printable
 from .models import MAX_CLIPBOARD_BYTES, Clipboard, ConsoleTarget, Secret, without_path
+from .quick_start import quick_imports
 from .token import (
     TokenInvalid,
     TokenKey,
@@ -97,11 +99,13 @@ def _command(function: Callable[P, R]) -> Callable[P, R]:
 @_command
 def serve(config_path: Path) -> None:
     """Run the proxy. SIGTERM drains it, SIGINT or a second SIGTERM stops it, SIGHUP reads its configuration anew."""
-    from .daemon import run_daemon
+    with quick_imports():
+        from .daemon import run_daemon
 
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until somebody obeys it: there is nothing to read anew yet
     config = load_config(config_path)
     configure_logging(config.log)
+    gc.freeze()  # what has been imported stays; it is not looked through for garbage time and again
     trio.run(run_daemon, config, config_path)
 
 
