@@ -29,6 +29,7 @@ LAYERS = (
             "config",
             "config_reader",
             "config_values",
+            "later",
             "limits",
             "logger",
             "paced_log",

@@ -16,15 +16,16 @@ import gc, sys
 from trio_cpvm.quick_start import UNUSED, quick_imports
 with quick_imports():
     import trio_cpvm.cli, trio_cpvm.daemon
-print([name for name in UNUSED if name in sys.modules], gc.isenabled())
-import cffi, rich
-print(cffi.__name__, rich.__name__)
+print([name for name in (*UNUSED, "trio_websocket", "wsproto") if name in sys.modules], gc.isenabled())
+import cffi, rich, trio, trio_cpvm.websocket
+trio.run(trio_cpvm.websocket.learn_answers)
+print(*[name for name in ("cffi", "rich", "trio_websocket", "wsproto") if name in sys.modules])
 """
 
 
 def test_the_daemon_loads_nothing_that_nobody_uses() -> None:
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == ["[] True", "cffi rich"]
+    assert done.stdout.splitlines() == ["[] True", "cffi rich trio_websocket wsproto"]
 
 
 def test_what_is_loaded_already_stays() -> None:

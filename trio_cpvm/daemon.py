@@ -17,6 +17,7 @@ from .logs import configure_logging
 from .reload import Reloader
 from .server import GOODBYE_S, Server
 from .systemd import ServiceManager, inherited_sockets
+from .websocket import learn_answers
 
 log = get_logger("trio_cpvm.daemon")
 
@@ -53,6 +54,7 @@ async def run_daemon(config: Config, path: Path) -> None:
         await nursery.start(server.run)
         await manager.ready(status())
         up.set()
+        nursery.start_soon(learn_answers)
         nursery.start_soon(manager.keep_informed, status)
         left_s = await server.wait_draining()
         await manager.stopping(status(), within_s=left_s + GOODBYE_S + END_S)

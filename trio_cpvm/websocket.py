@@ -8,23 +8,31 @@ exchange this file.
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import cast, final
+from typing import TYPE_CHECKING, cast, final
 
 import h11
 import trio
-import trio_websocket
-import wsproto.utilities
 
 from . import errors
 from .browser_websocket import BrowserSocket
 from .errors import ConsoleError, close_reason
 from .fragments import PieceCounter
-from .http import Upgrade
+from .http.upgrade import SUBPROTOCOL, Upgrade, canonical_upgrade
+from .later import Later
 from .limits import Limit
 from .ready_stream import ready
 from .streams import PrefixedStream, close_at_once
+
+# A tenth of the daemon's start; it has them loaded once it is ready (``learn_answers``).
+if TYPE_CHECKING:
+    import trio_websocket
+    import wsproto.utilities
+else:
+    trio_websocket, wsproto = Later("trio_websocket"), Later("wsproto")
 
 #: A message of a host: a whole framebuffer update, with some.
 MAX_HOST_MESSAGE_BYTES = 16 << 20
@@ -35,6 +43,8 @@ MAX_HOST_PIECES = 32768
 #: What a host may say until its WebSocket is open; the library would keep all of a refusal's body.
 MAX_HOST_HANDSHAKE_BYTES = 1 << 20
 
+#: RFC 6455 section 1.3.
+_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 #: Close codes that the library gives when the peer broke the protocol (RFC 6455 section 7.4.1).
 _TOO_LARGE = 1009
 _VIOLATIONS = {
@@ -107,9 +117,15 @@ async def accept_websocket(
 _answers: dict[str | None, tuple[bytes, bytes]] = {}
 
 
+async def learn_answers() -> None:
+    """Load the library and have it write the first answer of each kind, so that no browser has to wait for that."""
+    for subprotocol in (None, SUBPROTOCOL):
+        await _answer_to(canonical_upgrade(base64.b64encode(bytes(16)).decode(), subprotocol))
+
+
 async def _answer_to(upgrade: Upgrade) -> bytes:
     """The 101 for a browser. The library writes the first one of each kind; those that follow differ in one word."""
-    word = wsproto.utilities.generate_accept_token(upgrade.key)
+    word = base64.b64encode(hashlib.sha1(upgrade.key + _GUID, usedforsecurity=False).digest())
     if upgrade.subprotocol not in _answers:
         answer = await _library_answer(upgrade)
         before, _, behind = answer.partition(word)

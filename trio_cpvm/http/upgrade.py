@@ -57,6 +57,11 @@ def websocket_upgrade(request: Request) -> Upgrade:
     if not well_formed:
         raise ConsoleError(errors.BAD_REQUEST, "no Sec-WebSocket-Key of 16 bytes")
     offered = SUBPROTOCOL in request.header_items("sec-websocket-protocol")
+    return canonical_upgrade(key, SUBPROTOCOL if offered else None)
+
+
+def canonical_upgrade(key: str, subprotocol: str | None) -> Upgrade:
+    """What is handed to the library for a browser with that key, which has been checked."""
     lines = [
         "GET / HTTP/1.1",
         "Host: localhost",  # the library wants one and does nothing with it but decode it, which can fail
@@ -64,13 +69,10 @@ def websocket_upgrade(request: Request) -> Upgrade:
         "Connection: Upgrade",
         f"Sec-WebSocket-Version: {VERSION}",
         f"Sec-WebSocket-Key: {key}",
-        *([f"Sec-WebSocket-Protocol: {SUBPROTOCOL}"] if offered else []),
+        *([f"Sec-WebSocket-Protocol: {subprotocol}"] if subprotocol else []),
     ]
-    return Upgrade(
-        head=("\r\n".join(lines) + "\r\n\r\n").encode("ascii"),
-        key=key.encode("ascii"),
-        subprotocol=SUBPROTOCOL if offered else None,
-    )
+    head = ("\r\n".join(lines) + "\r\n\r\n").encode("ascii")
+    return Upgrade(head=head, key=key.encode("ascii"), subprotocol=subprotocol)
 
 
 def upgrade_headers() -> tuple[tuple[str, str], ...]:
