@@ -203,7 +203,7 @@ class PageFiles:
         new_path, cache = f"{ASSET_ROOT}{stem}-{hashlib.sha256(body).hexdigest()[:12]}.{ending}", _IMMUTABLE
         if file.name in _UNHASHED:
             new_path, cache = path, _ONE_DAY
-        self._assets[new_path] = Asset(body, gzip.compress(body, 9, mtime=0), content_type, cache)
+        self._assets[new_path] = Asset(body, gzip.compress(body, 6, mtime=0), content_type, cache)
         return path, new_path
 
 

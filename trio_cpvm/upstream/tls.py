@@ -30,21 +30,10 @@ class HostTls:
     """
 
     def __init__(self, config: UpstreamConfig) -> None:
-        try:
-            self._verified = ssl.create_default_context(cafile=config.ca_file or None)
-        except (OSError, ssl.SSLError) as exc:
-            raise BadConfiguration(f"upstream.ca_file = {config.ca_file!r}: {exc.strerror or exc}") from exc
-        self._verified.minimum_version = ssl.TLSVersion.TLSv1_2
-        self._verified.check_hostname = config.verify_hostname and config.verify_certificate
-        if not config.verify_certificate:
-            self._verified.verify_mode = ssl.CERT_NONE
-        if config.client_certificate:
-            try:
-                self._verified.load_cert_chain(config.client_certificate, config.client_key, password=_no_password)
-            except (OSError, ssl.SSLError, ValueError) as exc:
-                names = f"{config.client_certificate!r}, upstream.client_key = {config.client_key!r}"
-                words = getattr(exc, "reason", None) or getattr(exc, "strerror", None) or str(exc)
-                raise BadConfiguration(f"upstream.client_certificate = {names}: {words}") from exc
+        self._config = config
+        # Loading the system's authorities is a tenth of the start. With nothing configured that could be wrong, it has
+        # time until a host wants TLS.
+        self._verified = self._verifying() if config.ca_file or config.client_certificate else None
         self._anonymous: ssl.SSLContext | None = None
         if config.allow_anonymous_tls:
             self._anonymous = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -52,6 +41,25 @@ class HostTls:
             self._anonymous.verify_mode = ssl.CERT_NONE
             self._anonymous.maximum_version = ssl.TLSVersion.TLSv1_2  # later versions have no anonymous suites
             self._anonymous.set_ciphers(_ANONYMOUS_CIPHERS)
+
+    def _verifying(self) -> ssl.SSLContext:
+        config = self._config
+        try:
+            verified = ssl.create_default_context(cafile=config.ca_file or None)
+        except (OSError, ssl.SSLError) as exc:
+            raise BadConfiguration(f"upstream.ca_file = {config.ca_file!r}: {exc.strerror or exc}") from exc
+        verified.minimum_version = ssl.TLSVersion.TLSv1_2
+        verified.check_hostname = config.verify_hostname and config.verify_certificate
+        if not config.verify_certificate:
+            verified.verify_mode = ssl.CERT_NONE
+        if config.client_certificate:
+            try:
+                verified.load_cert_chain(config.client_certificate, config.client_key, password=_no_password)
+            except (OSError, ssl.SSLError, ValueError) as exc:
+                names = f"{config.client_certificate!r}, upstream.client_key = {config.client_key!r}"
+                words = getattr(exc, "reason", None) or getattr(exc, "strerror", None) or str(exc)
+                raise BadConfiguration(f"upstream.client_certificate = {names}: {words}") from exc
+        return verified
 
     async def start(self, stream: trio.abc.Stream, host: str, *, anonymous: bool = False) -> trio.abc.Stream:
         """Do the TLS handshake as client; the deadline is the caller's.
@@ -64,6 +72,8 @@ class HostTls:
         Raises:
             ConsoleError: ``upstream-tls-failed``, with what OpenSSL says for the log.
         """
+        if self._verified is None and not anonymous:
+            self._verified = self._verifying()
         context = self._anonymous if anonymous else self._verified
         if context is None:
             await trio.aclose_forcefully(stream)
