@@ -20,7 +20,7 @@ from .addresses import LOCAL, UNKNOWN, normal_address
 from .clients import Clients, Peer, ProxyHeaderMissing
 from .errors import ConsoleError, Reason
 from .http import Request, Response
-from .http_io import Site, TakeOver, serve_http
+from .http_io import Site, TakeOver, until_taken_over
 from .limiter import client_key
 from .limits import Limit
 from .logger import get_logger
@@ -97,8 +97,14 @@ class Front:
             with self._counted(peer):
                 if secure:
                     stream = await self._handshake(stream)
-                site = self._site_for(peer, secure=secure)
-                await serve_http(stream, site, head_timeout_s=self.head_timeout_s, on_refused=self._refused)
+                taken = await until_taken_over(
+                    stream,
+                    self._site_for(peer, secure=secure),
+                    head_timeout_s=self.head_timeout_s,
+                    on_refused=self._refused,
+                )
+                if taken is not None:
+                    await taken.handler(stream)
         except* (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError) as gone:
             log.debug("connection lost", detail=str(gone.exceptions[0]))
             if gone.subgroup(trio.TooSlowError) is not None:

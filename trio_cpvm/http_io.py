@@ -60,6 +60,22 @@ async def serve_http(
         trio.TooSlowError: the peer has never said anything.
         Exception: what ``site`` or a take-over handler raises, except ``ConsoleError``.
     """
+    taken = await until_taken_over(stream, site, head_timeout_s=head_timeout_s, on_refused=on_refused)
+    if taken is not None:
+        await taken.handler(stream)
+
+
+async def until_taken_over(
+    stream: trio.abc.Stream,
+    site: Site,
+    *,
+    head_timeout_s: float,
+    on_refused: Callable[[ConsoleError], None] | None = None,
+) -> TakeOver | None:
+    """As ``serve_http``, but give out what takes the connection over, if anything does, instead of running it.
+
+    Nothing of HTTP is kept then for as long as the connection lasts.
+    """
     door = Door()
     reads = ready(stream)
 
@@ -73,25 +89,24 @@ async def serve_http(
         try:
             request = await _next_request(reads, door, head_timeout_s, silent=answered)
             if request is None:
-                return
+                return None
         except ConsoleError as error:
             await _answer(stream, door, refuse(error))
             await _linger(stream)
-            return
+            return None
         if door.ahead and request.header("upgrade") is not None:
             # the WebSocket library would drop these bytes; no client sends any before the 101
             answer: Response | TakeOver = refuse(ConsoleError(errors.BAD_REQUEST, "bytes behind the upgrade request"))
         else:
             answer = await _ask(site, request)
         if isinstance(answer, TakeOver):
-            await answer.handler(stream)
-            return
+            return answer
         log.debug("request", method=request.method[:16], path=_shown(request.path), status=answer.status)
         await _answer(stream, door, answer)
         answered = True
         if not door.keeps_alive:
             await _linger(stream)
-            return
+            return None
 
 
 def _shown(path: str) -> str:

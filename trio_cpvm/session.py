@@ -89,7 +89,8 @@ class Session:
     drains_at: float | None = attrs.field(default=None, init=False)
     _started: datetime = attrs.field(factory=lambda: datetime.now(UTC), init=False)
     _started_at: float = attrs.field(factory=trio.current_time, init=False)
-    _driver: HandshakeDriver | None = attrs.field(default=None, init=False)
+    _driver: HandshakeDriver | None = attrs.field(default=None, init=False)  # until the relay begins
+    _server: trio.abc.Stream | None = attrs.field(default=None, init=False)  # from then on
     _relay: Relay | None = attrs.field(default=None, init=False)
     _up: ClientFilter | None = attrs.field(default=None, init=False)
     _down: ServerFilter | None = attrs.field(default=None, init=False)
@@ -132,7 +133,7 @@ class Session:
     @property
     def standing(self) -> Standing:
         """How it stands, for the page."""
-        server = self._driver.server if self._driver is not None else None
+        server = self._host
         return Standing(
             phase=self.phase,
             idle_left_s=self._relay.idle_left_s if self._relay is not None else None,
@@ -143,12 +144,17 @@ class Session:
         )
 
     @property
+    def _host(self) -> trio.abc.Stream | None:
+        """The connection to the host, while there is one."""
+        return self._driver.server if self._driver is not None else self._server
+
+    @property
     def inside(self) -> Inside:
         """Its parts at this moment."""
         return Inside(
             browser=self._browser,
-            host=self._driver.server if self._driver is not None else None,
-            waiting_for=self._driver.waiting_for if self._driver is not None and self._relay is None else "nothing",
+            host=self._host,
+            waiting_for=self._driver.waiting_for if self._driver is not None else "nothing",
             relay=self._relay,
             up=self._up,
             down=self._down,
@@ -276,18 +282,19 @@ class Session:
         return write_answer(question, self.standing)
 
     async def _console(self, browser: BrowserSocket, connect: Connect, secure: SecureStream | None) -> ConsoleError:
-        driver = self._driver = HandshakeDriver(Handshake(self._handshake_settings()), browser)
-        if self.ending:
-            driver.give_up()
         ended = ConsoleError(errors.INTERNAL_ERROR, "the handshake has no outcome")
         async with websocket_nursery() as nursery:
             if self.config.ping_interval_s:
                 nursery.start_soon(self._watch_browser, browser)
             try:
-                ended = await self._shake_and_relay(driver, browser, connect, secure, nursery)
+                opened = await self._shake_hands(browser, connect, secure, nursery)
+                if isinstance(opened, ConsoleError):
+                    ended = opened
+                else:
+                    ended = await self._relay_bytes(browser, *opened)
             finally:
-                if driver.server is not None:
-                    await close_host(driver.server)
+                if self._host is not None:
+                    await close_host(self._host)
         return ended
 
     async def _watch_browser(self, browser: BrowserSocket) -> None:
@@ -295,19 +302,19 @@ class Session:
         if lost and (self._relay is None or self._relay.reason is None):  # else it is over, and the host takes its time
             self.end(errors.CLOSED_BY_USER, "no answer to a ping")
 
-    async def _shake_and_relay(
-        self,
-        driver: HandshakeDriver,
-        browser: BrowserSocket,
-        connect: Connect,
-        secure: SecureStream | None,
-        nursery: trio.Nursery,
-    ) -> ConsoleError:
+    async def _shake_hands(
+        self, browser: BrowserSocket, connect: Connect, secure: SecureStream | None, nursery: trio.Nursery
+    ) -> tuple[trio.abc.Stream, Established, tuple[bytes, bytes]] | ConsoleError:
+        """The host's stream, what was agreed on and what was sent behind it; or why there is no console."""
+
         async def connect_and_note(nursery: trio.Nursery) -> trio.abc.Stream:
             stream = await connect(nursery)
             self.phase = Phase.HANDSHAKE
             return stream
 
+        driver = self._driver = HandshakeDriver(Handshake(self._handshake_settings()), browser)
+        if self.ending:
+            driver.give_up()
         result = await driver.run(connect_and_note, nursery, timeout_s=self.config.handshake_timeout_s, secure=secure)
         if self._ending is not None:
             return self._ending
@@ -317,7 +324,8 @@ class Session:
                 self.opened_after_s = self.age_s
                 self.transport = secured_by(driver.server) or "no TLS"
                 self._log_open(result)
-                return await self._relay_bytes(browser, driver.server, result, driver.take_leftovers())
+                self._driver, self._server = None, driver.server  # the rest of it is no longer needed
+                return driver.server, result, driver.take_leftovers()
             case Failed(error, farewell):
                 self._farewell = farewell
                 if error.reason is errors.CLOSED_BY_USER and browser.violation:
