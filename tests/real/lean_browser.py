@@ -102,6 +102,10 @@ class LeanBrowser:
             Ended: the connection ended first.
         """
         await self.stream.send_all(upgrade_request(host, token))
+        await self.finish_upgrade()
+
+    async def finish_upgrade(self) -> None:
+        """Read the answer to ``upgrade_request``, which somebody has sent. Raises as ``upgrade``."""
         head, _, rest = (await self._read_head()).partition(b"\r\n\r\n")
         status = int(head.split(b" ", 2)[1])
         if status != 101:
