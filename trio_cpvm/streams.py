@@ -11,7 +11,7 @@ import termios
 import attrs
 import trio
 
-from .ready_stream import SocketReadyStream
+from .ready_stream import ReadySocket, SocketReadyStream
 
 
 class PrefixedStream(trio.abc.Stream):
@@ -47,18 +47,17 @@ class PrefixedStream(trio.abc.Stream):
 
 
 async def close_at_once(stream: trio.abc.AsyncResource) -> None:
-    """As ``trio.aclose_forcefully``, which takes a turn of the event loop even where a socket is all there is to close.
+    """As ``trio.aclose_forcefully``, which takes a turn of the event loop even where a plain socket is all there is.
 
     Closing what is closed already does nothing.
     """
-    below = stream
-    while not isinstance(below, trio.SocketStream):
-        inner = getattr(below, "transport", None)
-        if not isinstance(inner, trio.abc.Stream):
-            await trio.aclose_forcefully(stream)
-            return
-        below = inner
-    below.socket.close()
+    if isinstance(stream, SocketReadyStream) and stream.socket.fileno() < 0:
+        return
+    bare = stream.transport if isinstance(stream, ReadySocket) else stream
+    if isinstance(bare, trio.SocketStream):
+        bare.socket.close()
+    else:
+        await trio.aclose_forcefully(bare)
 
 
 #: A peer that has vanished without a word (power, network) is noticed after about two minutes of silence; likewise
