@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 from collections import deque
 from collections.abc import Callable
 from typing import final
@@ -41,8 +42,10 @@ from .streams import Delivery, delivery
 MAX_MESSAGE_BYTES = 1 << 20
 #: How long the answer to a text or a ping may still take to leave once nobody waits for it any more, in seconds.
 ANSWER_GRACE_S = 1.0
-#: How often within a ping's interval other signs of life are looked for.
+#: How often within an interval other signs of life are looked for, once a ping was not answered within one.
 LOOKS = 8
+#: Which part of their interval pings wait for each other: those of many browsers together take a fraction of the time.
+COMPANY = 1 / 64
 #: What a close frame without a code counts as (RFC 6455 section 7.1.5).
 _NO_CODE = 1005
 
@@ -105,7 +108,7 @@ class BrowserSocket(trio.abc.Stream):
         self._writes = 0
         self._numbers = itertools.count()
         self._pinged = b""
-        self._answered = trio.Event()
+        self._answered = False
 
     @property
     def state(self) -> dict[str, object]:
@@ -176,8 +179,7 @@ class BrowserSocket(trio.abc.Stream):
             case Ping(payload):
                 await self._answer(pong_frame(payload))
             case Pong(payload):
-                if payload == self._pinged:
-                    self._answered.set()
+                self._answered = self._answered or payload == self._pinged
             case Close(code):
                 self._end(f"closed with {_NO_CODE if code is None else code}")
                 await self._answer(close_frame(code), last=True)
@@ -189,12 +191,10 @@ class BrowserSocket(trio.abc.Stream):
     def _end(self, words: str, *, violation: bool = False) -> None:
         self.ended_by, self.violation = words, violation
         self._at_end = True
-        self._answered.set()
 
     def _note_lost(self) -> None:
         self.lost = self.lost or not self.ended_by
         self.ended_by = self.ended_by or "connection lost"
-        self._answered.set()
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send one binary message. When cancelled, its rest goes out before whatever is sent next, if it still can.
@@ -317,46 +317,48 @@ class BrowserSocket(trio.abc.Stream):
         Returns:
             Whether it was lost; ``lost`` is set then. Otherwise it was closed.
         """
-        lives = True
-        while lives and not self._closed:
-            await trio.sleep(interval_s)
-            self._pinged, self._answered = next(self._numbers).to_bytes(4, "big"), trio.Event()
-            lives = await self._ping(interval_s)
-        if self._closed:
-            return False
-        self.ended_by, self.lost = "gave no answer to a ping", True
-        return True
+        await _sleep_in_company(interval_s)
+        while not self._closed:
+            if not await self._ping(interval_s):
+                self.ended_by, self.lost = "gave no answer to a ping", True
+                return True
+        return False
 
     @property
     def _closed(self) -> bool:
         return self._at_end or bool(self.ended_by)
 
     async def _ping(self, interval_s: float) -> bool:
-        """Ping; whether the browser lives."""
+        """Ping, and wait for as long as the next ping has time; whether the browser lives."""
+        self._pinged, self._answered = next(self._numbers).to_bytes(4, "big"), False
         with contextlib.suppress(trio.BrokenResourceError):  # which is noted
             if self._send_now(ping_frame(self._pinged)):
                 return await self._lives(interval_s)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._flush_quietly)
-            lives = await self._lives(interval_s)
+            lives = await self._lives(interval_s, to_write=1)
             nursery.cancel_scope.cancel()
         return lives
 
-    async def _lives(self, interval_s: float) -> bool:
-        """Wait for the answer to a ping, for as long as there are other signs of life."""
-        last_sign, before = trio.current_time(), self._signs()
-        while trio.current_time() < last_sign + interval_s:
-            with trio.move_on_after(interval_s / LOOKS):
-                await self._answered.wait()
-                return True
+    async def _lives(self, interval_s: float, *, to_write: int = 0) -> bool:
+        """Whether there is an answer to a ping when the next one is due; or later, while there are signs of life.
+
+        ``to_write``: how many writes the ping itself still takes; they tell nothing.
+        """
+        last_sign, before = trio.current_time(), self._signs(to_write)
+        await _sleep_in_company(interval_s)
+        while not self._answered and not self._closed:
             now = self._signs()
             if not self._receiving or now.shows_life_since(before):
                 last_sign = trio.current_time()
+            elif trio.current_time() >= last_sign + interval_s:
+                return False
             before = now
-        return False
+            await trio.sleep(interval_s / LOOKS)
+        return True
 
-    def _signs(self) -> _Signs:
-        return _Signs(self._reads, self._writes, delivery(self.transport))
+    def _signs(self, to_write: int = 0) -> _Signs:
+        return _Signs(self._reads, self._writes + to_write, delivery(self.transport))
 
     async def wait_send_all_might_not_block(self) -> None:
         """As trio's ``SendStream.wait_send_all_might_not_block``."""
@@ -390,3 +392,9 @@ class BrowserSocket(trio.abc.Stream):
     async def aclose(self) -> None:
         """Close the transport at once, without a word to the browser."""
         await trio.aclose_forcefully(self.transport)
+
+
+async def _sleep_in_company(interval_s: float) -> None:
+    """Sleep at least so many seconds, and up to ``COMPANY`` of them more, until the moment that others sleep until."""
+    step_s = interval_s * COMPANY
+    await trio.sleep_until(math.ceil((trio.current_time() + interval_s) / step_s) * step_s)
