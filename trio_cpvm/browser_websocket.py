@@ -108,6 +108,7 @@ class BrowserSocket(trio.abc.Stream):
         self._writes = 0
         self._numbers = itertools.count()
         self._pinged = b""
+        self._idle_ping = b""  # a ping that nothing was in front of: that it goes out is no sign of life
         self._answered = False
 
     @property
@@ -221,7 +222,7 @@ class BrowserSocket(trio.abc.Stream):
         if self._closing or self._at_end_of_sending:
             raise trio.BrokenResourceError(self.ended_by or "closed")
         if self._unsent:
-            self._unsent.append(b"".join((head, body)))
+            self._unsent.append(b"".join((head, body)) if body else head)
             return False
         try:
             sent = self.transport.send_parts_now(head, body)
@@ -231,7 +232,12 @@ class BrowserSocket(trio.abc.Stream):
         if begun == len(body):
             self._writes += 1
             return True
-        self._unsent.append(memoryview(bytes(body[begun:])) if begun >= 0 else b"".join((head, body))[sent:])
+        if sent == 0 and not body:
+            self._unsent.append(head)
+        elif begun >= 0:
+            self._unsent.append(memoryview(bytes(body[begun:])))
+        else:
+            self._unsent.append(b"".join((head, body))[sent:])
         return False
 
     async def flush(self) -> None:
@@ -266,7 +272,7 @@ class BrowserSocket(trio.abc.Stream):
             self._torn, sent = False, len(first)
         if sent == len(first):
             self._unsent.popleft()
-            self._writes += 1
+            self._writes += first is not self._idle_ping
         else:
             self._unsent[0] = memoryview(first)[sent:]
             await self.transport.wait_send_all_might_not_block()
@@ -331,21 +337,20 @@ class BrowserSocket(trio.abc.Stream):
     async def _ping(self, interval_s: float) -> bool:
         """Ping, and wait for as long as the next ping has time; whether the browser lives."""
         self._pinged, self._answered = next(self._numbers).to_bytes(4, "big"), False
+        frame = ping_frame(self._pinged)
+        self._idle_ping = b"" if self._unsent else frame
         with contextlib.suppress(trio.BrokenResourceError):  # which is noted
-            if self._send_now(ping_frame(self._pinged)):
+            if self._send_now(frame):
                 return await self._lives(interval_s)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._flush_quietly)
-            lives = await self._lives(interval_s, to_write=1)
+            lives = await self._lives(interval_s)
             nursery.cancel_scope.cancel()
         return lives
 
-    async def _lives(self, interval_s: float, *, to_write: int = 0) -> bool:
-        """Whether there is an answer to a ping when the next one is due; or later, while there are signs of life.
-
-        ``to_write``: how many writes the ping itself still takes; they tell nothing.
-        """
-        last_sign, before = trio.current_time(), self._signs(to_write)
+    async def _lives(self, interval_s: float) -> bool:
+        """Whether there is an answer to a ping when the next one is due; or later, while there are signs of life."""
+        last_sign, before = trio.current_time(), self._signs()
         await _sleep_in_company(interval_s)
         while not self._answered and not self._closed:
             now = self._signs()
@@ -357,8 +362,8 @@ class BrowserSocket(trio.abc.Stream):
             await trio.sleep(interval_s / LOOKS)
         return True
 
-    def _signs(self, to_write: int = 0) -> _Signs:
-        return _Signs(self._reads, self._writes + to_write, delivery(self.transport))
+    def _signs(self) -> _Signs:
+        return _Signs(self._reads, self._writes, delivery(self.transport))
 
     async def wait_send_all_might_not_block(self) -> None:
         """As trio's ``SendStream.wait_send_all_might_not_block``."""
