@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import sys
 from pathlib import Path
@@ -13,6 +14,8 @@ from trio.testing import check_two_way_stream, memory_stream_pair
 from tests.helpers import within
 from tests.upstream.networks import inside_tls, server_context
 from trio_cpvm.config import UpstreamConfig
+from trio_cpvm.config_values import TcpAddress
+from trio_cpvm.listeners import open_listeners
 from trio_cpvm.streams import Delivery, PrefixedStream, delivery, keep_alive, smoothed_rtt_s
 from trio_cpvm.testing import EchoForever, ScriptedVncServer, behind_websocket, listening
 from trio_cpvm.upstream import HostTls
@@ -181,20 +184,24 @@ async def test_of_a_stream_in_memory_nothing_is_known() -> None:
     assert delivery(memory_stream_pair()[0]) is None
 
 
-async def test_the_system_gives_up_a_vanished_peer_after_two_minutes() -> None:
+@pytest.mark.parametrize("who", ["a connection", "what a listener accepts"])
+async def test_the_system_gives_up_a_vanished_peer_after_two_minutes(who: str) -> None:
     """Whether it is silent (keep-alive) or something is on its way to it (user timeout, in milliseconds)."""
-    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
-    async with listener:
-        async with await trio.open_tcp_stream(*listener.socket.getsockname()) as stream:
-            keep_alive(stream)
-            assert stream.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
-            idle_s, interval_s, count, timeout_ms = (
-                stream.getsockopt(socket.IPPROTO_TCP, option)
-                for option in (
-                    socket.TCP_KEEPIDLE,
-                    socket.TCP_KEEPINTVL,
-                    socket.TCP_KEEPCNT,
-                    socket.TCP_USER_TIMEOUT,
-                )
+    async with contextlib.AsyncExitStack() as stack:
+        (listener,) = await stack.enter_async_context(open_listeners(TcpAddress("127.0.0.1", 0)))
+        client = await stack.enter_async_context(await trio.open_tcp_stream(*listener.socket.getsockname()))
+        stream = await stack.enter_async_context(await listener.accept())
+        if who == "a connection":
+            keep_alive(client)
+            stream = client
+        assert stream.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        idle_s, interval_s, count, timeout_ms = (
+            stream.getsockopt(socket.IPPROTO_TCP, option)
+            for option in (
+                socket.TCP_KEEPIDLE,
+                socket.TCP_KEEPINTVL,
+                socket.TCP_KEEPCNT,
+                socket.TCP_USER_TIMEOUT,
             )
+        )
     assert idle_s + interval_s * count == timeout_ms / 1000 == 120

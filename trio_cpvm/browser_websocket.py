@@ -36,7 +36,7 @@ from .frames import (
 )
 from .limits import Limit
 from .ready_stream import AnyReadyStream, ready
-from .streams import Delivery, delivery
+from .streams import Delivery, close_at_once, delivery
 
 #: A message of a browser; noVNC sends at most 10 KiB at a time, a paste in one message is still no megabyte.
 MAX_MESSAGE_BYTES = 1 << 20
@@ -384,7 +384,7 @@ class BrowserSocket(trio.abc.Stream):
                     await self.flush()
                     await self._wait_for_end()
         finally:
-            await trio.aclose_forcefully(self.transport)
+            await close_at_once(self.transport)
 
     async def _wait_for_end(self) -> None:
         """Read on to the browser's own close frame; closing with unread bytes would reset the connection."""

@@ -19,8 +19,10 @@ import trio
 from .config_values import ListenAddress, TcpAddress, UnixAddress
 from .errors import BadConfiguration
 from .models import format_address
+from .streams import keep_alive
 
-LISTEN_BACKLOG = 1024
+#: Everybody's browsers at once, after a network was cut; the system's own limit is the same (``net.core.somaxconn``).
+LISTEN_BACKLOG = 4096
 
 _WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 -- compared with, not bound to
 _FAMILIES = (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX)
@@ -130,6 +132,8 @@ async def open_listeners(
             listeners = await trio.open_tcp_listeners(address.port, host=address.host or None, backlog=LISTEN_BACKLOG)
         else:
             listeners = [await _listen_unix(address.path)]
+        for listener in listeners:
+            keep_alive(listener)
     except OSError as exc:
         raise BadConfiguration(f"cannot listen on {address}: {exc.strerror or exc}") from exc
     ours = os.lstat(address.path) if isinstance(address, UnixAddress) and not taken else None

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import ssl
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import TypeAlias
 
@@ -102,18 +101,16 @@ class HandshakeDriver:
         """What the peers sent behind the handshake: (the server's bytes, the browser's bytes)."""
         return self._shake.take_leftovers()
 
-    @asynccontextmanager
-    async def _working(self, timeout_s: float) -> AsyncIterator[trio.Nursery]:
-        """A nursery that ends in time, with the handshake, or when it is given up."""
-        async with trio.open_nursery() as nursery:
-            self._at_work = nursery.cancel_scope
-            nursery.cancel_scope.deadline = trio.current_time() + timeout_s
-            if self._given_up:
-                nursery.cancel_scope.cancel()
-            yield nursery
+    def _begin(self, scope: trio.CancelScope, timeout_s: float) -> None:
+        """What is at work from now on: it ends in time, with the handshake, or when it is given up."""
+        self._at_work = scope
+        scope.deadline = trio.current_time() + timeout_s
+        if self._given_up:
+            scope.cancel()
 
     async def _run_until_done(self, timeout_s: float) -> None:
-        async with self._working(timeout_s) as nursery:
+        async with trio.open_nursery() as nursery:
+            self._begin(nursery.cancel_scope, timeout_s)
             self._queue.extend(self._shake.start())
             nursery.start_soon(self._pump, Side.DOWNSTREAM)
             await self._connect_server()
@@ -121,7 +118,8 @@ class HandshakeDriver:
 
     async def _tell_timeout(self, timeout_s: float) -> None:
         self._queue.clear()  # what could not be sent in time is not sent now
-        async with self._working(REFUSAL_GRACE_S):
+        with trio.CancelScope() as scope:
+            self._begin(scope, REFUSAL_GRACE_S)
             self._queue.extend(self._shake.abort(self._timeout_error(timeout_s)))
             await self._pump(Side.DOWNSTREAM)
 

@@ -71,11 +71,17 @@ KEEP_ALIVE = (
 )
 
 
-def keep_alive(stream: trio.abc.Stream) -> None:
-    """Have the system probe a TCP peer that says nothing; other streams are left alone."""
-    if isinstance(stream, trio.SocketStream) and stream.socket.family in (socket.AF_INET, socket.AF_INET6):
+def keep_alive(stream: trio.SocketListener | trio.abc.Stream) -> None:
+    """Have the system probe a TCP peer that says nothing; other streams are left alone.
+
+    What a listener accepts from then on has its settings from the start (Linux: ``sk_clone_lock``).
+    """
+    if not isinstance(stream, trio.SocketStream | trio.SocketListener):
+        return
+    sock = stream.socket
+    if sock.family in (socket.AF_INET, socket.AF_INET6) and not sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE):
         for level, option, value in KEEP_ALIVE:
-            stream.setsockopt(level, option, value)
+            sock.setsockopt(level, option, value)
 
 
 #: Where ``tcpi_rtt`` stands in Linux's ``struct tcp_info`` (linux/tcp.h): behind eight bytes and fifteen ``__u32``.
