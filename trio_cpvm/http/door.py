@@ -107,6 +107,8 @@ class Door:
         body = b"" if self._method == b"HEAD" else response.body
         if self._http.our_state not in (h11.SEND_RESPONSE, h11.IDLE):
             return []  # h11 has given up on the connection
+        if self._http.their_state is h11.SEND_BODY:
+            self._http.next_event()  # EndOfMessage: there is no body, and an upgrade that is answered is refused
         parts = [self._http.send(head) or b""]
         if body:
             self._http.send_with_data_passthrough(h11.Data(data=body))
@@ -126,7 +128,6 @@ class Door:
             self._method = event.method
             request = _request(event)
             _check(request)
-            self._http.next_event()  # EndOfMessage, or PAUSED where an upgrade is asked for
         except h11.RemoteProtocolError as exc:
             # what follows a colon may be the request itself, token and all
             raise self._refuse(errors.BAD_REQUEST, str(exc).partition(":")[0]) from None
