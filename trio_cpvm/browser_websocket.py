@@ -129,33 +129,33 @@ class BrowserSocket(trio.abc.Stream):
         """
         self._receiving = True
         try:
-            return await self._receive_some(max_bytes)
+            if self._rest or self._events or self._at_end:
+                await trio.lowlevel.checkpoint()
+            if self._unsent and not self._flushing:  # what was given up half-way
+                await self._flush_quietly()
+            while not self._rest:
+                if self._at_end:  # not ``ended_by``: sending may notice the end while messages still wait to be read
+                    return b""
+                if self._events:
+                    await self._obey(self._events.popleft())
+                else:
+                    self._take(await self._borrow())
         finally:
             self._receiving = False
+        data = self._rest
+        if max_bytes is None or len(data) <= max_bytes:
+            self._rest = b""
+            return data
+        self._rest = data[max_bytes:]
+        return data[:max_bytes]
 
-    async def _receive_some(self, max_bytes: int | None) -> bytes:
-        if self._rest or self._events or self._at_end:
-            await trio.lowlevel.checkpoint()
-        if self._unsent and not self._flushing:  # what was given up half-way
-            await self._flush_quietly()
-        while not self._rest:
-            if self._at_end:  # not ``ended_by``: sending may notice the end while messages still wait to be read
-                return b""
-            if self._events:
-                await self._obey(self._events.popleft())
-            else:
-                await self._read()
-        if max_bytes is None or len(self._rest) <= max_bytes:
-            data, self._rest = self._rest, b""
-        else:
-            data, self._rest = self._rest[:max_bytes], self._rest[max_bytes:]
-        return data
-
-    async def _read(self) -> None:
+    async def _borrow(self) -> bytes | memoryview:
         try:
-            data = await self.transport.borrow_some()
+            return await self.transport.borrow_some()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
-            data = b""
+            return b""
+
+    def _take(self, data: bytes | memoryview) -> None:
         self._reads += 1
         if not data:
             self._note_lost()

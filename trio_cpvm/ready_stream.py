@@ -80,6 +80,7 @@ class SocketReadyStream(ReadyStream):
         self._buffer = shared_buffer()
         self._left = TURN_BYTES
         self._drained = False
+        self._reading_writes = False
 
     @property
     @abstractmethod
@@ -90,7 +91,8 @@ class SocketReadyStream(ReadyStream):
     def _read_now(self, buffer: memoryview) -> int:
         """Read, and set ``_drained`` if that was most likely all; 0 at the end.
 
-        Raises ``BlockingIOError`` where there is nothing yet, else trio's errors.
+        Raises ``BlockingIOError`` where there is nothing yet (having set ``_reading_writes`` where that is because
+        something has to be written first), else trio's errors.
         """
 
     async def borrow_some(self) -> memoryview:
@@ -114,7 +116,11 @@ class SocketReadyStream(ReadyStream):
                 else:
                     self._left -= max(size, LEAST_BYTES)
                     return size
-            await self._wait_readable()
+            if self._reading_writes:
+                self._reading_writes = False
+                await self._wait_writable()
+            else:
+                await trio.lowlevel.wait_readable(self._descriptor())
             self._drained = False
             self._left = TURN_BYTES
 
@@ -137,17 +143,12 @@ class SocketReadyStream(ReadyStream):
         self._descriptor()
         await trio.lowlevel.wait_writable(self.socket)
 
-    async def _wait_readable(self) -> None:
-        await trio.lowlevel.wait_readable(self._descriptor())
-
     async def _wait_writable(self) -> None:
         await trio.lowlevel.wait_writable(self._descriptor())
 
+    @abstractmethod
     def _descriptor(self) -> int:
-        descriptor = self.socket.fileno()
-        if descriptor < 0:
-            raise trio.ClosedResourceError("this socket was already closed")
-        return descriptor
+        """The open socket's. It may be closed elsewhere, and its number somebody else's by now: it is not kept."""
 
 
 @final
@@ -161,10 +162,17 @@ class ReadySocket(SocketReadyStream):
     def __init__(self, stream: trio.SocketStream) -> None:
         super().__init__()
         self.transport: trio.SocketStream = stream
+        self._socket = stream.socket
 
     @property
     def socket(self) -> trio.socket.SocketType:
-        return self.transport.socket
+        return self._socket
+
+    def _descriptor(self) -> int:
+        descriptor = self._socket.fileno()
+        if descriptor < 0:
+            raise trio.ClosedResourceError("this socket was already closed")
+        return descriptor
 
     def _read_now(self, buffer: memoryview) -> int:
         try:

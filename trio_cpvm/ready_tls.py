@@ -40,7 +40,6 @@ class ReadyTls(SocketReadyStream):
         except BaseException:
             plain.close()
             raise
-        self._reading_writes = False
 
     @property
     def socket(self) -> ssl.SSLSocket:
@@ -56,7 +55,7 @@ class ReadyTls(SocketReadyStream):
             try:
                 self._tls.do_handshake()
             except ssl.SSLWantReadError:
-                await self._wait_readable()
+                await trio.lowlevel.wait_readable(self._descriptor())
             except ssl.SSLWantWriteError:
                 await self._wait_writable()
             except (OSError, ValueError) as exc:
@@ -89,12 +88,11 @@ class ReadyTls(SocketReadyStream):
                 raise _broken(exc) from exc
         return size
 
-    async def _wait_readable(self) -> None:
-        if self._reading_writes:
-            self._reading_writes = False
-            await self._wait_writable()
-        else:
-            await super()._wait_readable()
+    def _descriptor(self) -> int:
+        descriptor = self._tls.fileno()
+        if descriptor < 0:
+            raise trio.ClosedResourceError("this socket was already closed")
+        return descriptor
 
     def send_now(self, data: bytes | memoryview) -> int:
         self._descriptor()

@@ -179,10 +179,10 @@ class Relay:
     # -- up: from browser to host
 
     async def _copy_up(self, data: bytes) -> None:
-        rest: bytes | memoryview = data
-        if data:
-            rest = self._filtered(self._up, data) or b""
-            self._watch(rest)
+        rest: bytes | memoryview = b""
+        if data and (passed := self._filtered(self._up, data)):
+            self._watch(passed)
+            rest = passed
         while self.reason is None:
             if rest:
                 await self._finish_up(rest)
@@ -227,8 +227,8 @@ class Relay:
             self.end(errors.UPSTREAM_TIMEOUT, f"the host took no input for {STALL_S:g} s")
         self._sending_up = 0
 
-    def _watch(self, data: bytes | memoryview) -> None:
-        if self._watcher.feed(bytes(data)):
+    def _watch(self, data: bytes) -> None:
+        if self._watcher.feed(data):
             self.touch()
 
     # -- down: from host to browser
@@ -261,7 +261,8 @@ class Relay:
         """
         browser, server, filtered = self._browser, self._server, self._down
         while self.reason is None:
-            self._listens_since = trio.current_time()
+            if self._host_silence_timeout_s < math.inf:
+                self._listens_since = trio.current_time()
             try:
                 data = await server.borrow_some()
             except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:

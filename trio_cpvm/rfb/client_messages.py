@@ -108,6 +108,11 @@ class ClientFramer:
                 yield Part(kind, buffer[position : position + step], True, self._left)
             position += step
 
+    def whole(self, data: bytes | bytearray) -> Kind | None:
+        """The kind of message that the next chunk is, if it is one of a fixed size and nothing else: it is followed."""
+        kind = _WHOLE.get((data[0], len(data))) if data else None
+        return None if self._left or self._head else kind
+
     def _read_kind(self, buffer: bytes, at: int) -> Kind | None:
         number = buffer[at]
         if number == _QEMU:
@@ -193,3 +198,5 @@ _FIXED = {
     Kind.XVP: 4,
     Kind.QEMU_KEY: 12,
 }
+#: Those of them that one byte tells, by it and their size.
+_WHOLE = {(kind.value, size): kind for kind, size in _FIXED.items() if kind.value < _QEMU}

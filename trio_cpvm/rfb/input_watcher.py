@@ -30,6 +30,9 @@ class InputWatcher:
         """Follow a chunk, however it was cut; true if a message of the user's hands has come in it."""
         if self.lost:
             return bool(data)
+        whole = self._framer.whole(data)
+        if whole is not None:
+            return whole in _HANDS
         seen = False
         try:
             for part in self._framer.feed(data):
