@@ -18,7 +18,7 @@ from trio_cpvm.rfb_io import Connect, SecureStream
 from trio_cpvm.session import Session
 from trio_cpvm.testing import MemoryDialer, ScriptedVncServer, WebSocketDouble, open_websocket
 from trio_cpvm.testing.streams import Serve
-from trio_cpvm.websocket import accept_websocket
+from trio_cpvm.websocket import answer_upgrade
 
 PASSWORD = "pa55word"
 TARGET = ConsoleTarget(host="192.0.2.5", port=5900, password=Secret(PASSWORD), vm_id="vm-1", name="Web 1")
@@ -31,7 +31,7 @@ async def serve_websocket(stream: trio.abc.Stream, handler: Callable[[BrowserSoc
         upgrade = websocket_upgrade(request)
 
         async def take(transport: trio.abc.Stream) -> None:
-            async with accept_websocket(transport, upgrade, timeout_s=5) as websocket:
+            async with await answer_upgrade(transport, upgrade, timeout_s=5) as websocket:
                 await handler(websocket)
 
         return TakeOver(take)

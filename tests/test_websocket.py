@@ -16,7 +16,7 @@ from trio_cpvm.browser_websocket import ANSWER_GRACE_S, MAX_MESSAGE_BYTES, Brows
 from trio_cpvm.control import MAX_TEXT_CHARS
 from trio_cpvm.http import Request, websocket_upgrade
 from trio_cpvm.testing import Opcode, WebSocketDouble, open_websocket
-from trio_cpvm.websocket import accept_websocket
+from trio_cpvm.websocket import answer_upgrade
 
 
 @contextlib.asynccontextmanager
@@ -86,7 +86,7 @@ async def test_every_answer_is_what_the_library_would_write(offered: tuple[str, 
         library = wsproto.WSConnection(wsproto.ConnectionType.SERVER)
         library.receive_data(upgrade.head)
         ours, theirs = memory_stream_pair()
-        async with accept_websocket(theirs, upgrade, timeout_s=5):
+        async with await answer_upgrade(theirs, upgrade, timeout_s=5):
             answer = await ours.receive_some()
         assert answer == library.send(wsproto.events.AcceptConnection(subprotocol=upgrade.subprotocol))
         assert b"HTTP/1.1 101" in answer

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections import deque
 
 import attrs
 
@@ -96,12 +95,12 @@ class Pace:
     """Tells a flood of texts from a page's own."""
 
     def __init__(self) -> None:
-        self._last: deque[float] = deque(maxlen=MAX_TEXTS)
+        self._last: list[float] = []  # of which most sessions never have any
 
     def allows(self, now: float) -> bool:
         """Count a text that came in at that time, in seconds; whether it may be answered."""
         too_many = len(self._last) == MAX_TEXTS and now - self._last[0] < WINDOW_S
-        self._last.append(now)
+        self._last = [*self._last, now][-MAX_TEXTS:]
         return not too_many
 
 

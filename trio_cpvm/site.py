@@ -31,7 +31,7 @@ from .registry import SessionRegistry
 from .rfb_io import SecureStream
 from .session import Session, filter_policy
 from .static import ASSET_ROOT, ConsoleSetup, PageFiles
-from .websocket import accept_websocket
+from .websocket import answer_upgrade
 
 log = get_logger("trio_cpvm.site")
 
@@ -195,8 +195,8 @@ class PublicSite:
         self.metrics.session_started()
         with self.registry.running(session):
             try:
-                async with accept_websocket(transport, upgrade, timeout_s=self.config.server.head_timeout_s) as browser:
-                    await session.run(browser, partial(self.dial, session.target), self._secure(session.target))
+                browser = await answer_upgrade(transport, upgrade, timeout_s=self.config.server.head_timeout_s)
+                await session.run(browser, partial(self.dial, session.target), self._secure(session.target))
             except* (trio.BrokenResourceError, trio.TooSlowError) as gone:
                 # The browser was gone before the WebSocket was open; a session that ran lets none of them out.
                 if gone.subgroup(trio.TooSlowError) is not None:

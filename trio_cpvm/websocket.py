@@ -83,11 +83,8 @@ class _HeadOnly(trio.abc.Stream):
         await trio.lowlevel.checkpoint()
 
 
-@contextlib.asynccontextmanager
-async def accept_websocket(
-    transport: trio.abc.Stream, upgrade: Upgrade, *, timeout_s: float
-) -> AsyncIterator[BrowserSocket]:
-    """Answer a checked opening handshake with 101 and own the WebSocket within the block.
+async def answer_upgrade(transport: trio.abc.Stream, upgrade: Upgrade, *, timeout_s: float) -> BrowserSocket:
+    """Answer a checked opening handshake with 101.
 
     Args:
         transport: the connection, with nothing unread in front of it.
@@ -97,6 +94,8 @@ async def accept_websocket(
     Raises:
         trio.TooSlowError: the answer did not go out in time.
         trio.BrokenResourceError: the browser was gone before it.
+
+        The transport is closed then, as it is when cancelled.
     """
     transport = ready(transport)
     try:
@@ -108,9 +107,10 @@ async def accept_websocket(
                 raise trio.BrokenResourceError("gone before the WebSocket was open") from None
         if late.cancelled_caught:
             raise trio.TooSlowError
-        yield BrowserSocket(transport)
-    finally:
+    except BaseException:
         await close_at_once(transport)
+        raise
+    return BrowserSocket(transport)
 
 
 #: What the library answers with, by subprotocol, less the one word that depends on the browser's key.
