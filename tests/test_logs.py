@@ -7,24 +7,20 @@ import io
 import json
 import logging
 import re
-import string
 from collections.abc import Iterator
 from urllib.parse import quote
 
 import attrs
 import pytest
-import structlog
 import trio
 import trio.testing
-from hypothesis import given
-from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from tests.conftest import take_lines_with_secrets
 from tests.helpers import KEY, NOW, PASSWORD, TARGET, make_front, make_site, read_to_end, url, within
 from trio_cpvm.config import LogConfig
 from trio_cpvm.logger import get_logger
-from trio_cpvm.logs import LineRenderer, configure_logging
+from trio_cpvm.logs import configure_logging
 from trio_cpvm.models import ConsoleTarget, Secret
 from trio_cpvm.paced_log import PacedLog
 from trio_cpvm.site import PublicSite
@@ -300,22 +296,6 @@ def test_the_watch_over_all_tests_sees_a_secret(how: str) -> None:
             except ValueError:
                 log.exception("internal error")
     assert len(take_lines_with_secrets()) == 1
-
-
-#: What structlog gives a place of its own.
-RESERVED = frozenset({"event", "level", "timestamp", "logger", "logger_name", "stack", "exception", "exc_info"})
-FIELDS = st.dictionaries(
-    st.text(string.ascii_lowercase + "_", min_size=1, max_size=8).filter(lambda name: name not in RESERVED),
-    st.one_of(st.text(max_size=20), st.integers(), st.booleans(), st.none(), st.floats(allow_nan=False)),
-    max_size=6,
-)
-
-
-@given(FIELDS)
-def test_lines_for_people_are_what_structlog_would_write(fields: dict[str, object]) -> None:
-    event = {"event": "session ended", "level": "info", "timestamp": "now", **fields}
-    whole = structlog.dev.ConsoleRenderer(colors=False)
-    assert LineRenderer(whole)(None, "", dict(event)) == whole(None, "", dict(event))
 
 
 def test_a_line_with_a_traceback_is_structlogs_own() -> None:

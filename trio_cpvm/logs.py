@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import sys
 from typing import TextIO
 
@@ -34,11 +33,13 @@ def configure_logging(config: LogConfig, stream: TextIO | None = None) -> None:
             structlog.processors.JSONRenderer(),
         ]
     else:
-        whole = structlog.dev.ConsoleRenderer(
-            colors=stream.isatty(),
-            exception_formatter=structlog.dev.plain_traceback,
-        )
-        renderer = [_printable_values, whole if stream.isatty() else LineRenderer(whole)]
+        renderer = [
+            _printable_values,
+            structlog.dev.ConsoleRenderer(
+                colors=stream.isatty(),
+                exception_formatter=structlog.dev.plain_traceback,
+            ),
+        ]
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -55,32 +56,6 @@ def configure_logging(config: LogConfig, stream: TextIO | None = None) -> None:
     for name in _CHATTY:
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
     logging.getLogger(_AUDIT).setLevel(logging.INFO)
-
-
-class LineRenderer:
-    """As structlog's ``ConsoleRenderer`` writes without colours, in a third of its time.
-
-    Args:
-        whole: what renders the few lines that are not one line: those with tracebacks.
-    """
-
-    def __init__(self, whole: structlog.dev.ConsoleRenderer) -> None:
-        self._whole = whole
-
-    def __call__(self, logger: structlog.typing.WrappedLogger, name: str, event: structlog.typing.EventDict) -> str:
-        if not _NOT_ONE_LINE.isdisjoint(event):
-            return self._whole(logger, name, event)
-        head = f"{event.pop('timestamp')} [{event.pop('level'):<9}] {event.pop('event')!s:<30}"
-        fields = [f"{key}={_shown(event[key])}" for key in sorted(event)]
-        return " ".join((head, *fields)).rstrip(" ")
-
-
-_NOT_ONE_LINE = frozenset({"exc_info", "exception", "stack", "logger", "logger_name"})
-_NEEDS_QUOTES = re.compile(r"[ \t=\r\n\"']")
-
-
-def _shown(value: object) -> str:
-    return value if isinstance(value, str) and _NEEDS_QUOTES.search(value) is None else repr(value)
 
 
 def printable(text: str) -> str:
