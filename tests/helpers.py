@@ -5,27 +5,30 @@ from __future__ import annotations
 import contextlib
 import functools
 import socket
-from collections.abc import Awaitable, Callable, Iterator
-from typing import ParamSpec
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from typing import ParamSpec, TypeVar
 from urllib.parse import quote
 
 import h11
 import trio
 
 from trio_cpvm import errors
-from trio_cpvm.config import Config
+from trio_cpvm.authority import Authority, InThisProcess
+from trio_cpvm.config import Config, SessionConfig
 from trio_cpvm.errors import ConsoleError
 from trio_cpvm.front import AnswersClients, Front
 from trio_cpvm.gate import Gate
-from trio_cpvm.limiter import FailureLimiter
+from trio_cpvm.metrics import Metrics
 from trio_cpvm.models import ConsoleTarget, Secret
 from trio_cpvm.registry import SessionRegistry
+from trio_cpvm.session import Session
 from trio_cpvm.site import Dial, PublicSite
 from trio_cpvm.static import PageFiles
 from trio_cpvm.testing import HttpAnswer
 from trio_cpvm.token import TokenKey, TokenReader, mint_token
 
 P = ParamSpec("P")
+T = TypeVar("T")
 
 KEY = TokenKey(bytes(range(16)), bytes(range(16, 32)))
 #: The time of day at every gate made here.
@@ -91,19 +94,50 @@ def built_pages() -> PageFiles:
     return PageFiles()
 
 
-def make_gate(*, check_source_ip: bool = False, max_failures: int = 0) -> Gate:
+def make_gate(*, check_source_ip: bool = False) -> Gate:
     """A gate that opens tokens of ``KEY`` and thinks it is ``NOW``."""
-    failures = FailureLimiter(max_failures, 60)
-    tokens = TokenReader(keys=(KEY,))
-    return Gate(tokens=tokens, check_source_ip=check_source_ip, failures=failures, now=lambda: NOW)
+    return Gate(tokens=TokenReader(keys=(KEY,)), check_source_ip=check_source_ip, now=lambda: NOW)
 
 
 def make_site(config: Config | None = None, *, dial: Dial = no_host) -> PublicSite:
     """A public site behind such a gate."""
     config = config or Config()
     gate = make_gate(check_source_ip=config.session.check_source_ip)
-    registry = SessionRegistry(config.session)
-    return PublicSite(config=config, gate=gate, registry=registry, pages=built_pages(), dial=dial)
+    metrics = Metrics()
+    admission = make_admission(config, metrics=metrics)
+    return PublicSite(config=config, gate=gate, admission=admission, pages=built_pages(), dial=dial, metrics=metrics)
+
+
+def make_admission(config: Config, *, metrics: Metrics | None = None) -> InThisProcess:
+    """Who decides about a site's consoles."""
+    authority: Authority[Session] = Authority(config, metrics=metrics)
+    return InThisProcess(authority)
+
+
+def authority_of(site: PublicSite) -> Authority[Session]:
+    """Who decides about its consoles, in this process."""
+    assert isinstance(site.admission, InThisProcess)
+    return site.admission.authority
+
+
+def registry_of(site: PublicSite) -> SessionRegistry[Session]:
+    """Its running sessions."""
+    return authority_of(site).registry
+
+
+def make_registry(config: SessionConfig | None = None) -> SessionRegistry[Session]:
+    """A registry of sessions of this process."""
+    return SessionRegistry(config or SessionConfig())
+
+
+def at_once(coroutine: Coroutine[object, object, T]) -> T:
+    """What a coroutine returns or raises, which must not wait for anything."""
+    try:
+        coroutine.send(None)
+    except StopIteration as done:
+        result: T = done.value
+        return result
+    raise AssertionError("it waits for something")
 
 
 def make_front(site: AnswersClients | None = None, *, max_connections: int = 100) -> Front:

@@ -10,7 +10,7 @@ import trio
 import trio.testing
 from trio.testing import MockClock
 
-from tests.helpers import PASSWORD, TARGET, make_front, make_site, url, within
+from tests.helpers import PASSWORD, TARGET, make_front, make_registry, make_site, registry_of, url, within
 from trio_cpvm import __version__
 from trio_cpvm.admin import AdminSite
 from trio_cpvm.config import SessionConfig
@@ -22,8 +22,8 @@ from trio_cpvm.testing import HttpAnswer, RfbClient, ScriptedVncServer, connecte
 timely = within(60)
 
 
-def make_admin(registry: SessionRegistry | None = None) -> AdminSite:
-    found = registry if registry is not None else SessionRegistry(SessionConfig())
+def make_admin(registry: SessionRegistry[Session] | None = None) -> AdminSite:
+    found = registry if registry is not None else make_registry(SessionConfig())
 
     def start_drain() -> None:
         found.draining = True
@@ -132,10 +132,11 @@ async def test_draining_shows(autojump_clock: MockClock) -> None:
 
 @timely
 async def test_a_session_that_connects_is_listed(autojump_clock: MockClock) -> None:
-    site = make_admin()
+    registry = make_registry()
+    site = make_admin(registry)
     target = attrs.evolve(TARGET, host="2001:db8::5", user="alice", view_only=True)
     session = Session(target=target, client="192.0.2.9", resumes=True)
-    with site.registry.running(session):
+    with registry.running(session):
         await trio.sleep(2.5)
         answer = await ask(site, "/sessions")
     assert json.loads(answer.body) == {
@@ -165,6 +166,7 @@ async def test_a_session_that_connects_is_listed(autojump_clock: MockClock) -> N
                 "host_rtt_ms": None,
                 "bytes_up": 0,
                 "bytes_down": 0,
+                "worker": None,
             }
         ],
     }
@@ -173,7 +175,7 @@ async def test_a_session_that_connects_is_listed(autojump_clock: MockClock) -> N
 @timely
 async def test_a_running_session_is_listed_and_killed(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     public = make_site(dial=ScriptedVncServer(password=PASSWORD).start(nursery).dial)
-    admin = make_admin(public.registry)
+    admin = make_admin(registry_of(public))
     async with connected(make_front(public).handle) as stream:
         websocket = await open_websocket(stream, url("/websockify"))
         await RfbClient(websocket).handshake()
@@ -194,8 +196,9 @@ async def test_nothing_secret_is_listed(autojump_clock: MockClock) -> None:
     target = attrs.evolve(
         TARGET, password=secret, ticket=secret, tunnel_session=secret, extra_token=secret, session_uuid="S3CRET"
     )
-    site = make_admin()
-    with site.registry.running(Session(target=target, client="local")):
+    registry = make_registry()
+    site = make_admin(registry)
+    with registry.running(Session(target=target, client="local")):
         answer = await ask(site, "/sessions")
     assert "Web 1" in answer.text
     assert "S3CRET" not in answer.text

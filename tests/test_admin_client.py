@@ -12,7 +12,7 @@ import attrs
 import pytest
 import trio
 
-from tests.helpers import TARGET, deaf_port, make_front, within
+from tests.helpers import TARGET, deaf_port, make_front, make_registry, within
 from trio_cpvm import admin_client, errors
 from trio_cpvm.admin import AdminSite
 from trio_cpvm.admin_client import AdminClient, AdminUnreachable
@@ -35,7 +35,7 @@ class Daemon:
     """An admin listener with sessions that only exist."""
 
     address: ListenAddress
-    registry: SessionRegistry
+    registry: SessionRegistry[Session]
     drains: int = 0
 
     @property
@@ -48,7 +48,7 @@ class Daemon:
 
 @contextlib.asynccontextmanager
 async def daemon(kind: str, folder: Path) -> AsyncIterator[Daemon]:
-    running = Daemon(UnixAddress(str(folder / "admin.sock")), SessionRegistry(SessionConfig()))
+    running = Daemon(UnixAddress(str(folder / "admin.sock")), make_registry(SessionConfig()))
     front = make_front(AdminSite(registry=running.registry, start_drain=running.drain))
     if kind == "tcp":
         async with listening(front.handle) as (host, port):

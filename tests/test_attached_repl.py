@@ -15,7 +15,7 @@ import trio
 import trio.testing
 from trio.testing import MockClock
 
-from tests.helpers import make_front, within
+from tests.helpers import make_front, make_registry, within
 from trio_cpvm import attached_repl, errors
 from trio_cpvm.admin import AdminSite
 from trio_cpvm.attached_repl import MAX_LINE_BYTES, MAX_WAITING_CHARS, AttachedRepl, compile_statement
@@ -23,7 +23,6 @@ from trio_cpvm.config import SessionConfig
 from trio_cpvm.errors import ConsoleError
 from trio_cpvm.http import Request
 from trio_cpvm.models import Secret
-from trio_cpvm.registry import SessionRegistry
 from trio_cpvm.streams import PeerProcess, peer_process
 from trio_cpvm.testing import HttpAnswer, connected, http_get
 
@@ -39,7 +38,7 @@ def make_repl(names: Mapping[str, object] | None = None, peer: PeerProcess | Non
 
 
 def site(repl: AttachedRepl) -> AdminSite:
-    registry = SessionRegistry(SessionConfig())
+    registry = make_registry(SessionConfig())
     return AdminSite(registry=registry, start_drain=lambda: None, attach=repl.attach)
 
 

@@ -10,11 +10,13 @@ import trio
 import trio.testing
 from trio.testing import MockClock
 
-from tests.helpers import PASSWORD, TARGET, make_front, make_site, url, within
+from tests.helpers import PASSWORD, TARGET, make_front, make_site, registry_of, url, within
 from trio_cpvm import errors
 from trio_cpvm.config import Config, SessionConfig
+from trio_cpvm.errors import ConsoleError
 from trio_cpvm.http import Request
 from trio_cpvm.http_io import TakeOver
+from trio_cpvm.metrics import Metrics
 from trio_cpvm.models import Secret
 from trio_cpvm.site import PublicSite
 from trio_cpvm.testing import RfbClient, RfbRefused, ScriptedVncServer, connected, open_websocket
@@ -121,7 +123,7 @@ async def test_a_browser_that_was_gone_before_its_websocket_was_open(
     (record,) = records(caplog)
     assert (record["reason"], record["phase"], record["opened_after_s"]) == ("closed-by-user", "request", None)
     assert "gone before the WebSocket was open" in str(record["detail"])
-    assert len(site.registry) == 0
+    assert len(registry_of(site)) == 0
 
 
 @timely
@@ -135,13 +137,16 @@ async def test_one_that_was_ended_before_its_websocket_was_open(
     async with trio.open_nursery() as nursery:
         nursery.start_soon(answer.handler, theirs)
         await trio.testing.wait_all_tasks_blocked()  # the 101 is not read
-        site.registry.end_all(errors.KILLED)
+        registry_of(site).end_all(errors.KILLED)
     (record,) = records(caplog)
     assert (record["reason"], record["phase"]) == ("killed", "request")
+    assert isinstance(site.metrics, Metrics)
     counted = site.metrics.exposition().decode()
     assert 'trio_cpvm_sessions_ended_total{reason="killed",side="internal"} 1.0' in counted
     assert 'trio_cpvm_limit_reached_total{limit="server.head_timeout_s"} 1.0' in counted
-    assert not site.gate.may_resume(TARGET, "local"), "an operator's word gives no second chance"
+    with pytest.raises(ConsoleError) as caught:
+        await take_over(site)
+    assert caught.value.reason is errors.TOKEN_USED, "an operator's word gives no second chance"
     await ours.aclose()
 
 

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from typing import cast
 from urllib.parse import quote
 
 import attrs
 import pytest
 
-from tests.helpers import KEY, NOW, TARGET
+from tests.helpers import KEY, NOW, TARGET, at_once
 from trio_cpvm import errors
 from trio_cpvm.addresses import parse_trusted_proxy
+from trio_cpvm.authority import Authority, InThisProcess
+from trio_cpvm.config import Config, TokenConfig
 from trio_cpvm.errors import ConsoleError, Reason
 from trio_cpvm.gate import Gate
 from trio_cpvm.http import Request
-from trio_cpvm.limiter import FailureLimiter
 from trio_cpvm.limits import Limit
-from trio_cpvm.models import Clipboard, ConsoleTarget, Secret
+from trio_cpvm.models import Clipboard, ConsoleTarget, Secret, SessionEnd
+from trio_cpvm.session import Session
 from trio_cpvm.token import TokenKey, TokenReader, mint_token
 from trio_cpvm.token.again import SecondChances
 
@@ -27,12 +32,70 @@ def asking(target: ConsoleTarget = TARGET, more: str = "") -> Request:
     return Request(method="GET", path="/novnc", query=f"token={quote(mint_token(target, KEY), safe='')}{more}")
 
 
-def gate(*, check_source_ip: bool = False, single_use: bool = True, now: float = NOW) -> Gate:
+@attrs.define(eq=False)
+class Seen:
+    """What the authority knows of a session; it runs nowhere."""
+
+    id: str
+    client: str
+    target: ConsoleTarget
+    resumes: bool = False
+    ending: bool = False
+    looks_on: bool = False
+    drains_at: float | None = None
+    bytes_up: int = 0
+    bytes_down: int = 0
+
+    def look_on(self, on: bool) -> None:
+        self.looks_on = on
+
+    def end(self, reason: Reason, detail: str = "", *, by: str = "") -> None:
+        self.ending = True
+
+
+class Door:
+    """A gate with the authority behind it, both in this process, so that nothing is ever waited for."""
+
+    def __init__(
+        self, gate: Gate, *, clock: Callable[[], float] = time.monotonic, authority: Authority[Seen] | None = None
+    ) -> None:
+        self.gate = gate
+        self.authority: Authority[Seen] = authority or Authority(
+            Config(token=TokenConfig(max_failures=0)), now=gate.now, clock=clock
+        )
+        self.admission = InThisProcess(cast("Authority[Session]", self.authority))
+
+    def reloaded(self, reconnect_window_s: float) -> Door:
+        """Another gate before the same authority, as after a reload."""
+        return Door(attrs.evolve(self.gate, reconnect_window_s=reconnect_window_s), authority=self.authority)
+
+    def look(self, request: Request, client: str) -> ConsoleTarget:
+        return at_once(self.gate.look(request, client, self.admission))
+
+    def enter(self, target: ConsoleTarget, client: str, session_id: str = "s") -> Seen:
+        """Open the console, with a token that was just looked at."""
+        asking = self.gate._asking(target, client, "")
+        session = Seen(session_id, client, target)
+        self.authority.admit(asking, session)
+        return session
+
+    def use_up(self, target: ConsoleTarget, client: str) -> None:
+        """Open the console, and close it."""
+        self.leave(self.enter(target, client))
+
+    def leave(self, session: Seen, *, broken: bool = False) -> None:
+        self.authority.release(session, SessionEnd(reason=errors.CLOSED_BY_USER, broken=broken), None)
+
+    def may_resume(self, target: ConsoleTarget, client: str) -> bool:
+        return self.authority.may_resume(self.gate._asking(target, client, ""))
+
+
+def gate(*, check_source_ip: bool = False, single_use: bool = True, now: float = NOW) -> Door:
     tokens = TokenReader(keys=(KEY,), clock_skew_s=5)
-    return Gate(tokens=tokens, check_source_ip=check_source_ip, single_use=single_use, now=lambda: now)
+    return Door(Gate(tokens=tokens, check_source_ip=check_source_ip, single_use=single_use, now=lambda: now))
 
 
-def refusal(gate: Gate, request: Request, client: str = CLIENT) -> Reason:
+def refusal(gate: Door, request: Request, client: str = CLIENT) -> Reason:
     with pytest.raises(ConsoleError) as caught:
         gate.look(request, client)
     return caught.value.reason
@@ -163,7 +226,7 @@ def test_tokens_that_may_be_used_again(single_use: bool, session_uuid: str) -> N
 def test_a_used_token_stays_used_until_it_has_expired() -> None:
     assert TARGET.not_after is not None
     moment = [NOW]
-    g = Gate(tokens=TokenReader(keys=(KEY,), clock_skew_s=5), now=lambda: moment[0])
+    g = Door(Gate(tokens=TokenReader(keys=(KEY,), clock_skew_s=5), now=lambda: moment[0]), clock=lambda: moment[0])
     g.use_up(g.look(asking(), CLIENT), CLIENT)
     for now, reason in [
         (TARGET.not_after, errors.TOKEN_USED),
@@ -171,7 +234,8 @@ def test_a_used_token_stays_used_until_it_has_expired() -> None:
         (TARGET.not_after + 6, errors.TOKEN_EXPIRED),
     ]:
         moment[0] = now
-        g.use_up(attrs.evolve(TARGET, session_uuid=str(now)), CLIENT)  # where used ones are forgotten
+        other = attrs.evolve(TARGET, session_uuid=str(now), not_after=now)
+        g.use_up(other, CLIENT)  # where used ones are forgotten
         assert refusal(g, asking()) is reason
 
 
@@ -200,18 +264,17 @@ class Clock:
         return self.now
 
 
-def opened_gate(clock: Clock, *, window_s: float = 60) -> Gate:
-    """A gate whose one token has its console open, in session "one"."""
-    g = Gate(tokens=TokenReader(keys=(KEY,), clock_skew_s=5), reconnect_window_s=window_s, now=clock, clock=clock)
-    g.use_up(g.look(asking(), CLIENT), CLIENT)
-    g.opened(TARGET, "one", CLIENT)
-    return g
+def opened_gate(clock: Clock, *, window_s: float = 60) -> tuple[Door, Seen]:
+    """A gate whose one token has its console open."""
+    tokens = TokenReader(keys=(KEY,), clock_skew_s=5)
+    g = Door(Gate(tokens=tokens, reconnect_window_s=window_s, now=clock), clock=clock)
+    return g, g.enter(g.look(asking(), CLIENT), CLIENT, "one")
 
 
 def test_a_broken_console_is_there_again_for_a_while_for_its_own_address() -> None:
     clock = Clock()
-    g = opened_gate(clock)
-    g.ended(TARGET, "one", broken=True)
+    g, one = opened_gate(clock)
+    g.leave(one, broken=True)
     assert refusal(g, asking(), "192.0.2.10") is errors.TOKEN_USED
     clock.now += 60
     assert g.look(asking(), CLIENT) == TARGET
@@ -224,35 +287,58 @@ def test_a_broken_console_is_there_again_for_a_while_for_its_own_address() -> No
 
 def test_that_holds_past_the_token_s_end() -> None:
     clock = Clock()
-    g = opened_gate(clock)
+    g, one = opened_gate(clock)
     clock.now += 3600
-    g.ended(TARGET, "one", broken=True)
+    g.leave(one, broken=True)
     assert g.look(asking(), CLIENT) == TARGET
-    g.use_up(TARGET, CLIENT)
+    two = g.enter(TARGET, CLIENT, "two")
+    assert two.resumes
     assert refusal(g, asking(), "192.0.2.10") is errors.TOKEN_EXPIRED
+    g.leave(two, broken=True)
     clock.now += 61
     assert refusal(g, asking()) is errors.TOKEN_EXPIRED
 
 
-def test_each_break_gives_one_more_chance_and_a_proper_end_none() -> None:
+def test_a_late_token_is_judged_once_more_when_its_console_is_opened() -> None:
+    """Another request may have taken the chance in between, and used tokens are forgotten at their end."""
     clock = Clock()
-    g = opened_gate(clock)
-    g.ended(TARGET, "one", broken=True)
-    g.use_up(g.look(asking(), CLIENT), CLIENT)
-    g.opened(TARGET, "two", CLIENT)
-    g.ended(TARGET, "one", broken=False)  # somebody else's news by now
-    assert g.look(asking(), CLIENT) == TARGET  # the browser may know of a break before the proxy does
-    g.ended(TARGET, "two", broken=False)
+    g, one = opened_gate(clock)
+    clock.now += 3600
+    g.leave(one, broken=True)
+    g.look(asking(), CLIENT)
+    clock.now += 61
+    with pytest.raises(ConsoleError) as caught:
+        g.enter(TARGET, CLIENT, "two")
+    assert caught.value.reason is errors.TOKEN_EXPIRED
+
+
+def test_who_may_not_come_back_is_late_whatever_else_is_wrong() -> None:
+    clock = Clock()
+    g, one = opened_gate(clock)
+    g.gate.check_source_ip = True
+    clock.now += 3600
+    assert refusal(g, asking()) is errors.SOURCE_IP_MISMATCH, "as far as anybody knows it broke just now"
+    g.leave(one)
+    assert refusal(g, asking()) is errors.TOKEN_EXPIRED
+
+
+def test_each_break_gives_one_more_chance_and_a_proper_end_none() -> None:
+    g, one = opened_gate(Clock())
+    two = g.enter(g.look(asking(), CLIENT), CLIENT, "two")  # the browser may know of a break before the proxy does
+    assert one.ending
+    g.leave(one)  # somebody else's news by now
+    assert g.look(asking(), CLIENT) == TARGET
+    g.leave(two)
     assert refusal(g, asking()) is errors.TOKEN_USED
 
 
 def test_the_window_that_counts_is_the_one_in_force() -> None:
     """The gate that let a console in is not the one that its user comes back to, if a reload lies between."""
     clock = Clock()
-    old = opened_gate(clock, window_s=60)
-    shorter, none = (attrs.evolve(old, reconnect_window_s=window_s) for window_s in (10, 0))
+    old, one = opened_gate(clock, window_s=60)
+    shorter, none = (old.reloaded(window_s) for window_s in (10, 0))
     assert refusal(none, asking()) is errors.TOKEN_USED
-    old.ended(TARGET, "one", broken=True)
+    old.leave(one, broken=True)
     clock.now += 9
     assert shorter.look(asking(), CLIENT) == TARGET
     assert refusal(none, asking()) is errors.TOKEN_USED
@@ -261,8 +347,8 @@ def test_the_window_that_counts_is_the_one_in_force() -> None:
 
 
 def test_without_a_window_there_is_no_second_chance() -> None:
-    g = opened_gate(Clock(), window_s=0)
-    g.ended(TARGET, "one", broken=True)
+    g, one = opened_gate(Clock(), window_s=0)
+    g.leave(one, broken=True)
     assert refusal(g, asking()) is errors.TOKEN_USED
 
 
@@ -282,23 +368,21 @@ class Clocks:
         self.steady = 1000.0
 
 
-def clocked(clocks: Clocks, *, reconnect_window_s: float = 0.0, max_failures: int = 0) -> Gate:
-    return Gate(
-        tokens=TokenReader(keys=(KEY,)),
-        reconnect_window_s=reconnect_window_s,
-        failures=FailureLimiter(max_failures, 60),
-        now=lambda: clocks.wall,
+def clocked(clocks: Clocks, *, reconnect_window_s: float = 0.0, max_failures: int = 0) -> Door:
+    tokens = TokenReader(keys=(KEY,))
+    door = Door(
+        Gate(tokens=tokens, reconnect_window_s=reconnect_window_s, now=lambda: clocks.wall),
         clock=lambda: clocks.steady,
     )
+    door.authority.failures.set_limits(max_failures, 60)
+    return door
 
 
 @pytest.mark.parametrize("jump_s", [-3600, 30])
 def test_the_reconnect_window_does_not_move_with_the_time_of_day(jump_s: float) -> None:
     clocks = Clocks()
     door = clocked(clocks, reconnect_window_s=20)
-    door.use_up(TARGET, CLIENT)
-    door.opened(TARGET, "session", CLIENT)
-    door.ended(TARGET, "session", broken=True)
+    door.leave(door.enter(TARGET, CLIENT), broken=True)
     clocks.wall += jump_s
     clocks.steady += 19
     assert door.may_resume(TARGET, CLIENT)
@@ -309,7 +393,7 @@ def test_the_reconnect_window_does_not_move_with_the_time_of_day(jump_s: float) 
 # -- bad tokens -------------------------------------------------------------------------------------------------------
 
 
-def waiting_s(door: Gate, request: Request, client: str = CLIENT) -> int | None:
+def waiting_s(door: Door, request: Request, client: str = CLIENT) -> int | None:
     """How long the client has to wait; ``None`` if another reason refuses it."""
     with pytest.raises(ConsoleError) as caught:
         door.look(request, client)
@@ -357,7 +441,7 @@ def test_one_ipv6_network_is_one_guesser() -> None:
 @pytest.mark.parametrize("nobody", ["local", "unknown", "10.0.0.7"])
 def test_peers_without_an_address_of_their_own_are_many_people(nobody: str) -> None:
     door = clocked(Clocks(), max_failures=1)
-    door.trusted_proxies = [parse_trusted_proxy("10.0.0.0/24")]
+    door.gate.trusted_proxies = [parse_trusted_proxy("10.0.0.0/24")]
     for _ in range(5):
         assert waiting_s(door, BAD, nobody) is None
     assert door.look(asking(), nobody) == TARGET
@@ -366,7 +450,7 @@ def test_peers_without_an_address_of_their_own_are_many_people(nobody: str) -> N
 def test_what_honest_users_run_into_is_no_guess() -> None:
     clocks = Clocks()
     door = clocked(clocks, max_failures=1)
-    door.check_source_ip = True
+    door.gate.check_source_ip = True
     for_me = attrs.evolve(TARGET, source_ip=CLIENT)
     door.use_up(for_me, CLIENT)
     assert refusal(door, asking(for_me)) is errors.TOKEN_USED

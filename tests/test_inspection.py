@@ -8,7 +8,7 @@ import trio.testing
 from trio.testing import MockClock
 
 from tests.consoles import PASSWORD, TARGET, console
-from tests.helpers import within
+from tests.helpers import make_registry, within
 from trio_cpvm import inspection
 from trio_cpvm.config import Config, SessionConfig
 from trio_cpvm.inspection import HELP, names_in_reach, session_report, sessions_table
@@ -25,7 +25,7 @@ timely = within(60)
 
 @attrs.define
 class Daemon:
-    registry: SessionRegistry = attrs.field(factory=lambda: SessionRegistry(SessionConfig()))
+    registry: SessionRegistry[Session] = attrs.field(factory=lambda: make_registry(SessionConfig()))
     config: Config = attrs.field(factory=Config)
     metrics: Metrics = attrs.field(factory=Metrics)
 
@@ -37,7 +37,7 @@ async def test_the_help_names_all_that_is_in_reach() -> None:
 
 
 async def test_sessions_are_a_table() -> None:
-    registry = SessionRegistry(SessionConfig())
+    registry = make_registry(SessionConfig())
     assert sessions_table(registry).split() == list(inspection._COLUMNS)
     session = Session(target=attrs.evolve(TARGET, user="alice", name="a longer name"), client="192.0.2.9")
     with registry.running(session):
@@ -47,14 +47,14 @@ async def test_sessions_are_a_table() -> None:
 
 
 async def test_a_session_that_is_not_there() -> None:
-    assert repr(session_report(SessionRegistry(SessionConfig()), "x")) == "no session 'x'"
+    assert repr(session_report(make_registry(SessionConfig()), "x")) == "no session 'x'"
 
 
 @timely
 async def test_a_sessions_whole_state(autojump_clock: MockClock) -> None:
     secret = Secret("S3CRET")
     target = attrs.evolve(TARGET, view_only=True, clipboard=Clipboard.NONE, ticket=secret, session_uuid="S3CRET")
-    registry = SessionRegistry(SessionConfig())
+    registry = make_registry(SessionConfig())
     async with console(ScriptedVncServer(password=PASSWORD), target=target) as c:
         with registry.running(c.session):
             early = session_report(registry, c.session.id)

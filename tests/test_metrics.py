@@ -20,7 +20,7 @@ from wsproto.frame_protocol import FrameProtocol
 from tests.helpers import PASSWORD, TARGET, make_gate, no_host, url, within
 from trio_cpvm.acceptor import open_files_limit
 from trio_cpvm.addresses import parse_trusted_proxy
-from trio_cpvm.config import Config, ServerConfig, SessionConfig
+from trio_cpvm.config import Config, ServerConfig, SessionConfig, TokenConfig
 from trio_cpvm.errors import REASONS
 from trio_cpvm.limits import Limit
 from trio_cpvm.metrics import CONTENT_TYPE, Metrics
@@ -249,7 +249,7 @@ async def test_tasks_are_counted(autojump_clock: MockClock) -> None:
 
 async def test_a_guesser_is_counted_for_each_request_it_makes(autojump_clock: MockClock) -> None:
     config = ServerConfig(proxy_protocol=True, trusted_proxies=(parse_trusted_proxy("unix"),))
-    server = Server(Config(server=config), gate=make_gate(max_failures=2), dial=no_host)
+    server = Server(Config(server=config, token=TokenConfig(max_failures=2)), gate=make_gate(), dial=no_host)
     counted = Counted(server)
     async with connected(server.front.handle) as stream:
         await stream.send_all(b"PROXY TCP4 192.0.2.66 192.0.2.1 1000 80\r\n")

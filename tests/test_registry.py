@@ -11,7 +11,7 @@ import trio
 import trio.testing
 from trio.testing import MockClock
 
-from tests.helpers import TARGET, within
+from tests.helpers import TARGET, make_registry, within
 from trio_cpvm import errors
 from trio_cpvm.config import SessionConfig
 from trio_cpvm.errors import ConsoleError, Reason
@@ -47,14 +47,14 @@ def why(session: Watched) -> Reason | None:
 
 
 @contextlib.contextmanager
-def running(registry: SessionRegistry, *sessions: Session) -> Iterator[None]:
+def running(registry: SessionRegistry[Session], *sessions: Session) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         for one in sessions:
             stack.enter_context(registry.running(one))
         yield
 
 
-def refusal(registry: SessionRegistry, target: ConsoleTarget = TARGET, client: str = ALICE) -> Reason | None:
+def refusal(registry: SessionRegistry[Session], target: ConsoleTarget = TARGET, client: str = ALICE) -> Reason | None:
     """Why that session may not start; ``None`` if it may."""
     try:
         registry.check_room(client, target)
@@ -65,7 +65,7 @@ def refusal(registry: SessionRegistry, target: ConsoleTarget = TARGET, client: s
 
 @timely
 async def test_sessions_count_while_they_run() -> None:
-    registry = SessionRegistry(SessionConfig())
+    registry = make_registry(SessionConfig())
     one, other = session(machine("a")), session(machine("b"))
     with running(registry, one, other):
         assert len(registry) == 2
@@ -78,7 +78,7 @@ async def test_sessions_count_while_they_run() -> None:
 
 @timely
 async def test_a_session_that_fails_leaves_nothing_behind() -> None:
-    registry = SessionRegistry(SessionConfig(max_sessions=1, max_sessions_per_client=1, second_viewer="refuse"))
+    registry = make_registry(SessionConfig(max_sessions=1, max_sessions_per_client=1, second_viewer="refuse"))
     with pytest.raises(RuntimeError), registry.running(session()):
         raise RuntimeError
     assert len(registry) == 0
@@ -90,7 +90,7 @@ async def test_a_session_that_fails_leaves_nothing_behind() -> None:
 
 @timely
 async def test_there_is_room_up_to_the_limit() -> None:
-    registry = SessionRegistry(SessionConfig(max_sessions=2, max_sessions_per_client=0))
+    registry = make_registry(SessionConfig(max_sessions=2, max_sessions_per_client=0))
     assert refusal(registry, machine("a")) is None
     with running(registry, session(machine("a"))):
         assert refusal(registry, machine("b")) is None
@@ -101,7 +101,7 @@ async def test_there_is_room_up_to_the_limit() -> None:
 
 @timely
 async def test_each_client_has_a_limit_of_its_own() -> None:
-    registry = SessionRegistry(SessionConfig(max_sessions_per_client=2))
+    registry = make_registry(SessionConfig(max_sessions_per_client=2))
     with running(registry, session(machine("a")), session(machine("b"))):
         assert refusal(registry, machine("c")) is errors.TOO_MANY_SESSIONS
         assert refusal(registry, machine("c"), BOB) is None
@@ -110,7 +110,7 @@ async def test_each_client_has_a_limit_of_its_own() -> None:
 
 @timely
 async def test_the_addresses_of_one_ipv6_network_are_one_client() -> None:
-    registry = SessionRegistry(SessionConfig(max_sessions_per_client=2))
+    registry = make_registry(SessionConfig(max_sessions_per_client=2))
     with running(registry, session(machine("a"), "2001:db8::1"), session(machine("b"), "2001:db8::2")):
         assert refusal(registry, machine("c"), "2001:db8::3") is errors.TOO_MANY_SESSIONS
         assert refusal(registry, machine("b"), "2001:db8::3") is None  # in place of one of them
@@ -120,7 +120,7 @@ async def test_the_addresses_of_one_ipv6_network_are_one_client() -> None:
 
 @timely
 async def test_no_limit_per_client_is_none() -> None:
-    registry = SessionRegistry(SessionConfig(max_sessions_per_client=0))
+    registry = make_registry(SessionConfig(max_sessions_per_client=0))
     with running(registry, *[session(machine(str(number))) for number in range(100)]):
         assert refusal(registry, machine("x")) is None
 
@@ -135,7 +135,7 @@ async def test_no_limit_per_client_is_none() -> None:
     ],
 )
 async def test_a_viewer_takes_the_place_of_the_one_it_replaces(limits: SessionConfig, client: str) -> None:
-    registry = SessionRegistry(limits)
+    registry = make_registry(limits)
     with running(registry, session(machine("a"))):
         assert refusal(registry, machine("a"), client) is None
         assert refusal(registry, machine("b"), ALICE) is errors.TOO_MANY_SESSIONS
@@ -147,21 +147,21 @@ async def test_a_viewer_takes_the_place_of_the_one_it_replaces(limits: SessionCo
 async def test_a_viewer_that_replaces_nobody_takes_a_place_of_its_own(
     limits: SessionConfig, first: bool, second: bool
 ) -> None:
-    registry = SessionRegistry(limits)
+    registry = make_registry(limits)
     with running(registry, session(machine("a", needs_new_viewer=first))):
         assert refusal(registry, machine("a", needs_new_viewer=second)) is errors.TOO_MANY_SESSIONS
 
 
 @timely
 async def test_sharing_viewers_take_a_place_each() -> None:
-    registry = SessionRegistry(SessionConfig(max_sessions=2, second_viewer="share"))
+    registry = make_registry(SessionConfig(max_sessions=2, second_viewer="share"))
     with running(registry, session(), session()):
         assert refusal(registry) is errors.TOO_MANY_SESSIONS
 
 
 @timely
 async def test_replacing_somebody_elses_viewer_does_not_lift_a_clients_own_limit() -> None:
-    registry = SessionRegistry(SessionConfig(max_sessions_per_client=1))
+    registry = make_registry(SessionConfig(max_sessions_per_client=1))
     with running(registry, session(machine("a"), ALICE), session(machine("b"), BOB)):
         assert refusal(registry, machine("b"), ALICE) is errors.TOO_MANY_SESSIONS
 
@@ -171,7 +171,7 @@ async def test_replacing_somebody_elses_viewer_does_not_lift_a_clients_own_limit
     ("second_viewer", "new_viewers"), [("share", False), ("share", True), ("replace", True), ("refuse", True)]
 )
 async def test_each_machine_has_a_limit_of_its_own(second_viewer: str, new_viewers: bool) -> None:
-    registry = SessionRegistry(SessionConfig(second_viewer=second_viewer, max_sessions_per_machine=2))
+    registry = make_registry(SessionConfig(second_viewer=second_viewer, max_sessions_per_machine=2))
     one = machine("a", needs_new_viewer=new_viewers)
     with running(registry, session(one, ALICE), session(one, BOB)):
         with pytest.raises(ConsoleError) as caught:
@@ -185,7 +185,7 @@ async def test_each_machine_has_a_limit_of_its_own(second_viewer: str, new_viewe
 
 @timely
 async def test_no_limit_per_machine_is_none() -> None:
-    registry = SessionRegistry(
+    registry = make_registry(
         SessionConfig(second_viewer="share", max_sessions_per_client=0, max_sessions_per_machine=0)
     )
     with running(registry, *[session() for _ in range(100)]):
@@ -194,7 +194,7 @@ async def test_no_limit_per_machine_is_none() -> None:
 
 @timely
 async def test_a_viewer_that_replaces_another_needs_no_room_at_the_machine() -> None:
-    registry = SessionRegistry(SessionConfig(max_sessions_per_machine=1))
+    registry = make_registry(SessionConfig(max_sessions_per_machine=1))
     with running(registry, session()):
         assert refusal(registry) is None
         assert refusal(registry, attrs.evolve(TARGET, needs_new_viewer=True)) is errors.TOO_MANY_SESSIONS
@@ -216,7 +216,7 @@ async def test_a_viewer_that_replaces_another_needs_no_room_at_the_machine() -> 
     ],
 )
 async def test_who_replaces_whom(second_viewer: str, first: bool, second: bool, replaced: bool) -> None:
-    registry = SessionRegistry(SessionConfig(second_viewer=second_viewer))
+    registry = make_registry(SessionConfig(second_viewer=second_viewer))
     old, new = session(machine("a", needs_new_viewer=first)), session(machine("a", needs_new_viewer=second), BOB)
     with running(registry, old):
         assert why(old) is None
@@ -227,7 +227,7 @@ async def test_who_replaces_whom(second_viewer: str, first: bool, second: bool, 
 
 @timely
 async def test_the_replaced_is_told_by_whom() -> None:
-    registry = SessionRegistry(SessionConfig())
+    registry = make_registry(SessionConfig())
     old, new = session(), session(client=BOB)
     with running(registry, old, new):
         assert old.why == (errors.REPLACED, f"by session {new.id}, {BOB}")
@@ -240,7 +240,7 @@ async def test_the_replaced_is_told_by_whom() -> None:
 
 @timely
 async def test_all_viewers_of_the_machine_are_replaced_and_no_others() -> None:
-    registry = SessionRegistry(SessionConfig())
+    registry = make_registry(SessionConfig())
     old, older = session(machine("a")), session(machine("a"))
     apart, foreign = session(machine("a", needs_new_viewer=True)), session(machine("b"))
     with running(registry, older, old, apart, foreign, session(machine("a"))):
@@ -249,7 +249,7 @@ async def test_all_viewers_of_the_machine_are_replaced_and_no_others() -> None:
 
 @timely
 async def test_machines_without_an_id_are_told_apart_by_their_address() -> None:
-    registry = SessionRegistry(SessionConfig())
+    registry = make_registry(SessionConfig())
     here, there = attrs.evolve(TARGET, vm_id=""), attrs.evolve(TARGET, vm_id="", port=5902)
     first, second = session(here), session(there)
     with running(registry, first, second, session(here)):
@@ -258,7 +258,7 @@ async def test_machines_without_an_id_are_told_apart_by_their_address() -> None:
 
 @timely
 async def test_a_machine_with_a_viewer_may_refuse_the_next_one() -> None:
-    registry = SessionRegistry(SessionConfig(second_viewer="refuse"))
+    registry = make_registry(SessionConfig(second_viewer="refuse"))
     with running(registry, session(machine("a"))):
         assert refusal(registry, machine("a"), BOB) is errors.TOO_MANY_SESSIONS
         assert refusal(registry, machine("b"), BOB) is None
@@ -270,7 +270,7 @@ async def test_a_machine_with_a_viewer_may_refuse_the_next_one() -> None:
 
 @timely
 async def test_draining_refuses_all_that_is_new() -> None:
-    registry = SessionRegistry(SessionConfig(max_sessions=1))
+    registry = make_registry(SessionConfig(max_sessions=1))
     with running(registry, session()):
         registry.draining = True
         assert refusal(registry) is errors.DRAINING
@@ -279,7 +279,7 @@ async def test_draining_refuses_all_that_is_new() -> None:
 
 @timely
 async def test_every_session_knows_when_a_drain_ends_it() -> None:
-    registry = SessionRegistry(SessionConfig())
+    registry = make_registry(SessionConfig())
     early, late = session(), session(machine("b"))
     with running(registry, early):
         assert not early.drains_at
@@ -294,7 +294,7 @@ async def test_every_session_knows_when_a_drain_ends_it() -> None:
 
 @timely
 async def test_other_limits_hold_for_who_comes_next() -> None:
-    registry = SessionRegistry(SessionConfig(max_sessions=5, max_sessions_per_client=5))
+    registry = make_registry(SessionConfig(max_sessions=5, max_sessions_per_client=5))
     one, two = session(machine("a")), session(machine("b"))
     with running(registry, one, two):
         assert refusal(registry) is None
@@ -311,7 +311,7 @@ async def test_other_limits_hold_for_who_comes_next() -> None:
 
 @timely
 async def test_who_only_looked_on_types_once_all_may() -> None:
-    registry = SessionRegistry(SessionConfig(second_viewer="share", shared_input="first"))
+    registry = make_registry(SessionConfig(second_viewer="share", shared_input="first"))
     one, two = session(), session()
     with running(registry, one, two):
         assert (one.looks_on, two.looks_on) == (False, True)
@@ -321,7 +321,7 @@ async def test_who_only_looked_on_types_once_all_may() -> None:
 
 @timely
 async def test_ending_all_says_how_many_there_were() -> None:
-    registry = SessionRegistry(SessionConfig())
+    registry = make_registry(SessionConfig())
     one, other = session(machine("a")), session(machine("b"))
     assert registry.end_all(errors.DRAINING) == 0
     with running(registry, one, other):
@@ -331,7 +331,7 @@ async def test_ending_all_says_how_many_there_were() -> None:
 
 @timely
 async def test_waiting_ends_with_the_last_session(autojump_clock: MockClock) -> None:
-    registry = SessionRegistry(SessionConfig())
+    registry = make_registry(SessionConfig())
 
     async def run(seconds: float) -> None:
         with registry.running(session(machine(str(seconds)))):
@@ -347,7 +347,7 @@ async def test_waiting_ends_with_the_last_session(autojump_clock: MockClock) -> 
 
 
 async def test_viewers_that_say_goodbye_make_room_only_once() -> None:
-    registry = SessionRegistry(SessionConfig(max_sessions=2))
+    registry = make_registry(SessionConfig(max_sessions=2))
     with contextlib.ExitStack() as running:
         for _ in range(3):  # the second replaces the first, the third the second; both are still there
             registry.check_room(ALICE, TARGET)
@@ -359,7 +359,7 @@ async def test_viewers_that_say_goodbye_make_room_only_once() -> None:
 
 @timely
 async def test_the_first_viewer_types_until_it_leaves() -> None:
-    registry = SessionRegistry(SessionConfig(second_viewer="share", shared_input="first"))
+    registry = make_registry(SessionConfig(second_viewer="share", shared_input="first"))
     looker = session(attrs.evolve(TARGET, view_only=True))
     one, two, three = session(), session(), session()
     elsewhere = session(machine("another"))
@@ -377,7 +377,7 @@ async def test_the_first_viewer_types_until_it_leaves() -> None:
 
 @timely
 async def test_all_viewers_type_unless_configured_otherwise() -> None:
-    registry = SessionRegistry(SessionConfig(second_viewer="share"))
+    registry = make_registry(SessionConfig(second_viewer="share"))
     one, two = session(), session()
     with running(registry, one, two):
         assert not one.looks_on
@@ -386,7 +386,7 @@ async def test_all_viewers_type_unless_configured_otherwise() -> None:
 
 @timely
 async def test_a_viewer_that_replaces_the_first_one_types() -> None:
-    registry = SessionRegistry(SessionConfig(shared_input="first"))
+    registry = make_registry(SessionConfig(shared_input="first"))
     one, two = session(), session()
     with running(registry, one, two):
         assert why(one) is errors.REPLACED

@@ -11,11 +11,10 @@ import trio.testing
 from trio.testing import MockClock
 
 from tests.consoles import PASSWORD, Console, console
-from tests.helpers import within
+from tests.helpers import make_registry, within
 from trio_cpvm import errors
 from trio_cpvm.config import SessionConfig
 from trio_cpvm.control import MAX_TEXTS
-from trio_cpvm.registry import SessionRegistry
 from trio_cpvm.testing import (
     EchoForever,
     ReadForever,
@@ -111,7 +110,7 @@ async def test_without_limits_there_is_nothing_left_to_tell(autojump_clock: Mock
 
 
 async def test_the_page_is_told_of_a_drain_and_of_who_types(autojump_clock: MockClock) -> None:
-    registry = SessionRegistry(SessionConfig())
+    registry = make_registry(SessionConfig())
     async with console(ScriptedVncServer(password=PASSWORD, then=[ReadForever()]), config=IDLE) as c:
         c.session.look_on(True)
         with registry.running(c.session):

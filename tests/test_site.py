@@ -16,11 +16,11 @@ import trio
 import trio.testing
 from trio.testing import MockClock
 
-from tests.helpers import KEY, NOW, PASSWORD, TARGET, make_front, make_gate, make_site, url, within
+from tests.helpers import KEY, NOW, PASSWORD, TARGET, authority_of, make_front, make_site, registry_of, url, within
 from trio_cpvm import errors
 from trio_cpvm.addresses import parse_trusted_proxy
 from trio_cpvm.clients import Clients
-from trio_cpvm.config import Config, ServerConfig, SessionConfig
+from trio_cpvm.config import Config, ServerConfig, SessionConfig, TokenConfig
 from trio_cpvm.config_values import Origin
 from trio_cpvm.errors import Reason
 from trio_cpvm.languages import read_languages
@@ -266,18 +266,18 @@ SetUp = Callable[[PublicSite], contextlib.AbstractContextManager[None]]
 
 def busy(site: PublicSite) -> contextlib.AbstractContextManager[None]:
     """Another machine's console is open."""
-    return site.registry.running(Session(target=attrs.evolve(TARGET, vm_id="other"), client="local"))
+    return registry_of(site).running(Session(target=attrs.evolve(TARGET, vm_id="other"), client="local"))
 
 
 @contextlib.contextmanager
 def draining(site: PublicSite) -> Iterator[None]:
-    site.registry.draining = True
+    registry_of(site).draining = True
     yield
 
 
 @contextlib.contextmanager
 def used(site: PublicSite) -> Iterator[None]:
-    site.gate.use_up(TARGET, "127.0.0.1")
+    authority_of(site).used.use(TARGET.session_uuid, until=None, now=NOW)
     yield
 
 
@@ -354,8 +354,9 @@ async def test_who_has_to_wait_takes_nobody_s_line_in_the_log(
 ) -> None:
     """Its requests are told at debug only, and the pace is one for all."""
     caplog.set_level("INFO")
-    site = make_site(Config(server=ServerConfig(trusted_proxies=(parse_trusted_proxy("unix"),))))
-    site.gate = make_gate(max_failures=1)
+    site = make_site(
+        Config(server=ServerConfig(trusted_proxies=(parse_trusted_proxy("unix"),)), token=TokenConfig(max_failures=1))
+    )
     for _ in range(50):
         await fetch_from(site, "/novnc?token=x", X_Forwarded_For="192.0.2.66")
     await fetch_from(site, "/novnc?token=x", X_Forwarded_For="192.0.2.67")
@@ -365,8 +366,9 @@ async def test_who_has_to_wait_takes_nobody_s_line_in_the_log(
 
 @timely
 async def test_a_guesser_is_told_how_long_to_wait(autojump_clock: MockClock) -> None:
-    site = make_site(Config(server=ServerConfig(trusted_proxies=(parse_trusted_proxy("unix"),))))
-    site.gate = make_gate(max_failures=2)
+    site = make_site(
+        Config(server=ServerConfig(trusted_proxies=(parse_trusted_proxy("unix"),)), token=TokenConfig(max_failures=2))
+    )
     who = {"X_Forwarded_For": "192.0.2.66"}
     for _ in range(2):
         assert (await fetch_from(site, "/novnc?token=x", **who)).status == 403
@@ -474,9 +476,9 @@ async def test_a_refused_websocket_uses_no_token_up(autojump_clock: MockClock) -
     site = make_site()
     path = url("/websockify")
     assert await upgrade(site, path, "http://evil.test") is errors.ORIGIN_REFUSED
-    site.registry.draining = True
+    registry_of(site).draining = True
     assert await upgrade(site, path) is errors.DRAINING
-    site.registry.draining = False
+    registry_of(site).draining = False
     assert (await fetch(site, path)).status == 426
     assert await upgrade(site, path) is None
     assert await upgrade(site, path) is errors.TOKEN_USED
@@ -537,11 +539,11 @@ async def test_a_console_is_what_the_token_says(nursery: trio.Nursery, autojump_
         init = await client.handshake()
         assert (init.name, client.offered_security) == (TARGET.name, (1,))
         assert [arguments[0] for arguments in dialer.dialled] == [TARGET]
-        (session,) = site.registry
+        (session,) = registry_of(site)
         assert (session.target, session.client) == (TARGET, "local")
         await client.aclose()
         await trio.testing.wait_all_tasks_blocked()
-    assert len(site.registry) == 0
+    assert len(registry_of(site)) == 0
     assert "challenge ok" in host.events
 
 
@@ -566,7 +568,7 @@ async def test_an_operator_ends_a_console_with_a_word(nursery: trio.Nursery, aut
     async with connected(make_front(site).handle) as stream:
         websocket = await open_websocket(stream, url("/websockify"))
         await RfbClient(websocket).handshake()
-        (session,) = site.registry
+        (session,) = registry_of(site)
         session.end(errors.KILLED)
         assert await websocket.receive_some() == b""
         assert (websocket.close_code, (websocket.close_reason or "").partition(":")[0]) == (4411, "killed")

@@ -21,8 +21,7 @@ from .http import Request, Response
 from .http_io import TakeOver
 from .logger import get_logger
 from .metrics import CONTENT_TYPE, Metrics
-from .registry import SessionRegistry
-from .session import Session
+from .shown import Shown, ShownSessions
 
 log = get_logger("trio_cpvm.admin")
 
@@ -41,7 +40,7 @@ class AdminSite:
         attach: answers a request for the attached REPL; ``None``: there is none.
     """
 
-    registry: SessionRegistry
+    registry: ShownSessions
     start_drain: Callable[[], None]
     metrics: Metrics = attrs.field(factory=Metrics)
     now: Callable[[], float] = time.time
@@ -115,7 +114,7 @@ class AdminSite:
         return _json({"killed": session.id})
 
 
-def describe(session: Session) -> dict[str, str | int | float | bool | None]:
+def describe(session: Shown) -> dict[str, str | int | float | bool | None]:
     """A running session for operators; nothing secret. ``None`` stands for no limit, or what is not known."""
     established, standing = session.established, session.standing
     return {
@@ -138,6 +137,7 @@ def describe(session: Session) -> dict[str, str | int | float | bool | None]:
         "host_rtt_ms": None if standing.host_rtt_s is None else round(standing.host_rtt_s * 1000, 2),
         "bytes_up": session.bytes_up,
         "bytes_down": session.bytes_down,
+        "worker": session.worker,
     }
 
 

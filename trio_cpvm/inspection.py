@@ -14,7 +14,7 @@ from . import errors
 from .admin import describe
 from .config import Config
 from .metrics import Metrics
-from .registry import SessionRegistry
+from .registry import Sessions
 from .session import Session
 from .streams import socket_state, stream_layers
 from .task_tree import task_tree
@@ -54,7 +54,7 @@ class Daemon(Protocol):
     """What is looked at."""
 
     @property
-    def registry(self) -> SessionRegistry:
+    def registry(self) -> Sessions[Session]:
         """The running sessions."""
         ...
 
@@ -86,7 +86,7 @@ def names_in_reach(daemon: Daemon) -> Mapping[str, object]:
     }
 
 
-def sessions_table(registry: SessionRegistry) -> Report:
+def sessions_table(registry: Sessions[Session]) -> Report:
     """The running sessions, a line each."""
     described = [describe(session) for session in registry]
     return Report(_table(_COLUMNS, [[str(one[column]) for column in _COLUMNS] for one in described]))
@@ -98,7 +98,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def session_report(registry: SessionRegistry, session_id: str) -> Report:
+def session_report(registry: Sessions[Session], session_id: str) -> Report:
     """Everything about one session; says so where there is none of that id."""
     session = registry.get(session_id)
     if session is None:

@@ -11,13 +11,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
-from .session import Session
+from .shown import Shown
 
 #: What CloudStack answers with.
 CONTENT_TYPE = "text/plain"
 
 
-def load_report(sessions: Iterable[Session], *, now: float) -> bytes:
+def load_report(sessions: Iterable[Shown], *, now: float) -> bytes:
     """The report as pretty-printed JSON.
 
     Args:
@@ -28,7 +28,7 @@ def load_report(sessions: Iterable[Session], *, now: float) -> bytes:
     return json.dumps({"connections": connections}, indent=2).encode()
 
 
-def _connection(session: Session, now: float) -> dict[str, str | int]:
+def _connection(session: Shown, now: float) -> dict[str, str | int]:
     target = session.target
     entry: dict[str, str | int] = {
         "id": int(session.id[:7], 16),  # a Java int has 31 bits for it

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Literal, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.core import CounterMetricFamily
@@ -35,6 +35,30 @@ RefusedKind: TypeAlias = Literal["page", "console", "request"]
 _KINDS: tuple[RefusedKind, ...] = ("page", "console", "request")
 #: What the access endpoint answers with; anything else is counted as ``other``.
 _ACCESS_STATUS = ("200", "302", "400", "401", "403", "404", "405", "409", "429", "502", "503", "other")
+
+
+class Counts(Protocol):
+    """Who is told of events: the metrics, or somebody who passes them on. What each means stands with ``Metrics``."""
+
+    def session_started(self) -> None:
+        """One of ``Metrics``' events."""
+        ...
+
+    def session_ended(self, end: SessionEnd, opened_after_s: float | None) -> None:
+        """One of ``Metrics``' events."""
+        ...
+
+    def refused(self, kind: RefusedKind, reason: Reason) -> None:
+        """One of ``Metrics``' events."""
+        ...
+
+    def access_answered(self, status: int) -> None:
+        """One of ``Metrics``' events."""
+        ...
+
+    def limit_reached(self, limit: Limit) -> None:
+        """One of ``Metrics``' events."""
+        ...
 
 
 class Metrics:

@@ -1,7 +1,7 @@
 """Everything that is made of the configuration: at the start, at a reload, and to check a file.
 
-Making it reads files and blocks; nothing that runs is touched by it. What has to outlive a reload (used tokens,
-reconnect chances, what is remembered of callers, libvirt's connections) is handed on from the parts before.
+Making it reads files and blocks; nothing that runs is touched by it. What has to outlive a reload (what is remembered
+of callers, libvirt's connections) is handed on from the parts before.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from .access.callers import Callers
 from .access.libvirt_inventory import LibvirtInventory
 from .access.machines import Inventory
 from .access.setup import open_callers, open_inventory
-from .access.site import AccessMemory, AccessSite
+from .access.site import AccessMemory, AccessSite, CallerMemory
 from .certificates import BrowserTls
 from .clients import Clients
 from .config import AccessConfig, Config
@@ -36,7 +36,7 @@ class Parts:
 
     Attributes:
         config: the configuration.
-        gate: decides about tokens.
+        gate: looks at tokens.
         pages: the page and its files.
         dial: opens the way to a VNC server.
         start_tls: begins TLS on that way.
@@ -58,11 +58,16 @@ class Parts:
     callers: Callers | None
     inventory: Inventory | None
     access: AccessSite | None
-    access_memory: AccessMemory
+    access_memory: CallerMemory
 
 
 def make_parts(
-    config: Config, *, before: Parts | None = None, gate: Gate | None = None, dial: Dial | None = None
+    config: Config,
+    *,
+    before: Parts | None = None,
+    gate: Gate | None = None,
+    dial: Dial | None = None,
+    access_memory: CallerMemory | None = None,
 ) -> Parts:
     """Make everything anew. Blocks; may run in a thread, since ``before`` is only looked at.
 
@@ -71,6 +76,7 @@ def make_parts(
         before: the parts in use, whose memory is taken along.
         gate: in place of one with the configured key files.
         dial: in place of the configured ways.
+        access_memory: in place of a new one.
 
     Raises:
         BadConfiguration: one line for each key or certificate file, or one of the access endpoint's, that cannot be
@@ -87,7 +93,7 @@ def make_parts(
 
     server, access = config.server, config.access
     if gate is None:
-        gate = attempt(lambda: make_gate(config, before=before.gate if before is not None else None))
+        gate = attempt(lambda: make_gate(config))
     dialler = attempt(lambda: Dialler(config))
     certificate = attempt(lambda: BrowserTls(config.tls)) if server.listen_tls else None
     tls_only = bool(server.listen_tls) and not server.listen
@@ -96,9 +102,9 @@ def make_parts(
     inventory = attempt(lambda: _inventory(access, before)) if access.enabled else None
     if faults or gate is None or dialler is None or pages is None:
         raise BadConfiguration("\n".join(faults))
-    memory = AccessMemory(FailureLimiter(access.max_failures, access.failure_window_s))
-    if before is not None:
-        memory = before.access_memory
+    memory = before.access_memory if before is not None else access_memory
+    if memory is None:
+        memory = AccessMemory(FailureLimiter(access.max_failures, access.failure_window_s))
     site = None
     if callers is not None and inventory is not None:
         site = AccessSite(
@@ -130,8 +136,8 @@ def discard(old: Parts, new: Parts) -> None:
         old.inventory.close()
 
 
-def make_gate(config: Config, *, before: Gate | None = None) -> Gate:
-    """A gate as the configuration says, which remembers what the one before it does.
+def make_gate(config: Config) -> Gate:
+    """A gate as the configuration says.
 
     Raises:
         BadConfiguration: a key file cannot be used; one line for each.
@@ -150,17 +156,13 @@ def make_gate(config: Config, *, before: Gate | None = None) -> Gate:
         require_expiry=config.token.require_expiry,
         clock_skew_s=config.token.clock_skew_s,
     )
-    gate = Gate(
+    return Gate(
         tokens=tokens,
         check_source_ip=config.session.check_source_ip,
         single_use=config.token.single_use,
         reconnect_window_s=config.session.reconnect_window_s,
-        failures=FailureLimiter(config.token.max_failures, config.token.failure_window_s),
         trusted_proxies=config.server.trusted_proxies,
     )
-    if before is None:
-        return gate
-    return attrs.evolve(gate, used=before.used, again=before.again, failures=before.failures)
 
 
 def _inventory(access: AccessConfig, before: Parts | None) -> Inventory:

@@ -16,6 +16,7 @@ from . import errors
 from .acceptor import FILES_PER_CONNECTION, RESERVED_FILES, Acceptor, open_files_limit, room_for_connections
 from .admin import AdminSite
 from .attached_repl import AttachedRepl
+from .authority import Authority, InThisProcess
 from .browser_websocket import MAX_MESSAGE_BYTES
 from .certificates import BrowserTls, watch
 from .config import Config
@@ -32,7 +33,7 @@ from .logger import get_logger
 from .metrics import Metrics
 from .models import is_loopback
 from .parts import Parts, make_parts
-from .registry import SessionRegistry
+from .session import Session
 from .site import Dial, PublicSite
 
 log = get_logger("trio_cpvm.server")
@@ -60,13 +61,14 @@ class Server:
 
     Args:
         config: the configuration.
-        gate: decides about tokens; by default one with the configured key files.
+        gate: looks at tokens; by default one with the configured key files.
         dial: opens the way to a VNC server; by default in every way that the configuration allows.
         inherited: sockets that somebody else has opened for it.
 
     Attributes:
         parts: what it works with.
         metrics: what it counts.
+        authority: decides about consoles.
         registry: the running sessions.
         front: what the public listeners' connections go to.
         admin_front: likewise, the admin listener's.
@@ -86,8 +88,9 @@ class Server:
         inherited: InheritedSockets | None = None,
     ) -> None:
         self._warn(config)
-        self.registry = SessionRegistry(config.session)
         self.metrics = Metrics()
+        self.authority: Authority[Session] = Authority(config, metrics=self.metrics)
+        self.registry = self.authority.registry
         self._drain_asked = trio.Event()
         self._stop_asked = trio.Event()
         self._drains_at = math.inf
@@ -143,9 +146,8 @@ class Server:
         config = parts.config
         self._warn(config)
         self.parts = parts
-        parts.gate.failures.set_limits(config.token.max_failures, config.token.failure_window_s)
-        parts.access_memory.failures.set_limits(config.access.max_failures, config.access.failure_window_s)
-        self.registry.configure(config.session)
+        self.authority.configure(config)
+        parts.access_memory.configure(config.access)
         self.front.site = self._public_site()
         self.front.head_timeout_s = self.admin_front.head_timeout_s = config.server.head_timeout_s
         self.front.max_connections = config.server.max_connections
@@ -156,7 +158,7 @@ class Server:
         return PublicSite(
             config=self.parts.config,
             gate=self.parts.gate,
-            registry=self.registry,
+            admission=InThisProcess(self.authority),
             pages=self.parts.pages,
             dial=self.parts.dial,
             start_tls=self.parts.start_tls,

@@ -9,6 +9,7 @@ import math
 import secrets
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from typing import ClassVar
 
 import attrs
 import trio
@@ -79,6 +80,8 @@ class Session:
     config: SessionConfig = attrs.field(factory=SessionConfig)
     upstream: UpstreamConfig = attrs.field(factory=UpstreamConfig)
     resumes: bool = False
+    #: It is the only process.
+    worker: ClassVar[int | None] = None
     id: str = attrs.field(factory=lambda: secrets.token_hex(6))
     phase: Phase = Phase.CONNECT
     established: Established | None = None

@@ -1,12 +1,13 @@
 """The public site: which URL answers what. The table of design chapter 3, and nothing behind it.
 
-Knows requests, the gate and the registry; does not know sockets.
+Knows requests and the gate; does not know sockets, nor whether other processes serve consoles, too.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from typing import Protocol, TypeAlias
 
@@ -16,6 +17,7 @@ import trio
 from . import errors
 from .access.site import PATHS as ACCESS_PATHS
 from .access.site import AccessSite
+from .authority import Admission
 from .config import Config
 from .errors import ConsoleError
 from .gate import Gate
@@ -24,10 +26,9 @@ from .http.origin import origin_allowed
 from .http_io import TakeOver
 from .limits import Limit
 from .logger import get_logger
-from .metrics import Metrics
+from .metrics import Counts, Metrics
 from .models import ConsoleTarget
 from .paced_log import PacedLog
-from .registry import SessionRegistry
 from .rfb_io import SecureStream
 from .session import Session, filter_policy
 from .static import ASSET_ROOT, ConsoleSetup, PageFiles
@@ -58,8 +59,8 @@ class PublicSite:
 
     Attributes:
         config: the whole configuration.
-        gate: decides about tokens.
-        registry: the running sessions.
+        gate: looks at tokens.
+        admission: decides about consoles.
         pages: the page and its files.
         dial: opens the way to a VNC server.
         start_tls: begins TLS on that way.
@@ -71,12 +72,12 @@ class PublicSite:
 
     config: Config
     gate: Gate
-    registry: SessionRegistry
+    admission: Admission
     pages: PageFiles
     dial: Dial
     start_tls: StartsTls | None = None
     access: AccessSite | None = None
-    metrics: Metrics = attrs.field(factory=Metrics)
+    metrics: Counts = attrs.field(factory=Metrics)
     refusals: PacedLog = attrs.field(factory=PacedLog)
     waits: PacedLog = attrs.field(factory=PacedLog)
 
@@ -91,19 +92,19 @@ class PublicSite:
             ConsoleError: the WebSocket is refused; other refusals are pages already.
         """
         if request.path == WEBSOCKET_PATH:
-            return self._open_console(request, client)
+            return await self._open_console(request, client)
         if self.access is not None and request.path in ACCESS_PATHS:
-            answer = await self.access.answer(request, client, draining=self.registry.draining)
+            answer = await self.access.answer(request, client, draining=self.admission.draining)
             self.metrics.access_answered(answer.status)
             return answer
         try:
-            return self._page_or_file(request, client)
+            return await self._page_or_file(request, client)
         except ConsoleError as error:
             self._log_refusal("page refused", client, error)
             self.metrics.refused("page", error.reason)
             return self.pages.error_page(error, request)
 
-    def _page_or_file(self, request: Request, client: str) -> Response:
+    async def _page_or_file(self, request: Request, client: str) -> Response:
         if request.method not in ("GET", "HEAD"):
             raise ConsoleError(errors.METHOD_NOT_ALLOWED, request.method[:16])
         if request.path.startswith(ASSET_ROOT):
@@ -111,20 +112,23 @@ class PublicSite:
             if asset is not None:
                 return asset.response(request)
         if request.path in PAGE_PATHS:
-            return self.pages.console_page(request, self._setup(self._check(request, client)))
+            return self.pages.console_page(request, self._setup(await self._check(request, client)))
         if request.path == STATUS_PATH:
-            return self._status(request, client)
+            return await self._status(request, client)
         raise ConsoleError(errors.NOT_FOUND)
 
-    def _check(self, request: Request, client: str) -> ConsoleTarget:
+    async def _check(self, request: Request, client: str) -> ConsoleTarget:
+        with self._limits_counted():
+            return await self.gate.look(request, client, self.admission)
+
+    @contextlib.contextmanager
+    def _limits_counted(self) -> Iterator[None]:
         try:
-            target = self.gate.look(request, client)
-            self.registry.check_room(client, target, resumes=self.gate.may_resume(target, client))
+            yield
         except ConsoleError as error:
             if error.limit is not None:
                 self.metrics.limit_reached(error.limit)
             raise
-        return target
 
     def _log_refusal(self, event: str, client: str, error: ConsoleError) -> None:
         # Who has to wait has been logged with the failure that it waits for; each further request would be one line,
@@ -146,10 +150,10 @@ class PublicSite:
             reusable=self.gate.reusable(target),
         )
 
-    def _status(self, request: Request, client: str) -> Response:
+    async def _status(self, request: Request, client: str) -> Response:
         answer: dict[str, str | bool | None]
         try:
-            self._check(request, client)
+            await self._check(request, client)
         except ConsoleError as error:
             reason = error.reason
             answer = {
@@ -163,48 +167,42 @@ class PublicSite:
             answer = {"usable": True, "slug": None, "text": "", "advice": "", "retryable": False}
         return Response(status=200, body=json.dumps(answer).encode(), content_type="application/json")
 
-    def _open_console(self, request: Request, client: str) -> TakeOver:
+    async def _open_console(self, request: Request, client: str) -> TakeOver:
         """Every check there is, then the token is used up; all before the 101, so that a refusal is a plain answer."""
         try:
             upgrade = websocket_upgrade(request)
             origin, host = request.header("origin"), request.header("host")
             if not origin_allowed(origin, host, self._allowed_origins()):
                 raise ConsoleError(errors.ORIGIN_REFUSED, f"origin {errors.sanitise_text(origin or '', 100)}")
-            target = self._check(request, client)
-            resumes = self.gate.may_resume(target, client)
-            self.gate.use_up(target, client)
+            session = await self._admit(request, client)
         except ConsoleError as error:
             self._log_refusal("console refused", client, error)
             self.metrics.refused("console", error.reason)
             raise
-        session = Session(
-            target=target,
-            client=client,
-            config=self.config.session,
-            upstream=self.config.upstream,
-            resumes=resumes,
-        )
         return TakeOver(partial(self._run, session, upgrade))
+
+    async def _admit(self, request: Request, client: str) -> Session:
+        """The session, which has to be released once it is over."""
+        with self._limits_counted():
+            target, asking = await self.gate.open(request, client, self.admission)
+            session = Session(target=target, client=client, config=self.config.session, upstream=self.config.upstream)
+            await self.admission.admit(asking, session)
+        return session
 
     def _allowed_origins(self) -> tuple[str, ...]:
         public = self.config.server.public_origin
         return (*self.config.server.allowed_origins, *([public] if public else []))
 
     async def _run(self, session: Session, upgrade: Upgrade, transport: trio.abc.Stream) -> None:
-        self.gate.opened(session.target, session.id, session.client)
-        self.metrics.session_started()
-        with self.registry.running(session):
-            try:
-                browser = await answer_upgrade(transport, upgrade, timeout_s=self.config.server.head_timeout_s)
-                await session.run(browser, partial(self.dial, session.target), self._secure(session.target))
-            except* (trio.BrokenResourceError, trio.TooSlowError) as gone:
-                # The browser was gone before the WebSocket was open; a session that ran lets none of them out.
-                if gone.subgroup(trio.TooSlowError) is not None:
-                    self.metrics.limit_reached(Limit.HEAD_TIME)
-            finally:
-                end = session.outcome or session.never_opened()
-                self.gate.ended(session.target, session.id, broken=end.broken)
-                self.metrics.session_ended(end, session.opened_after_s)
+        try:
+            browser = await answer_upgrade(transport, upgrade, timeout_s=self.config.server.head_timeout_s)
+            await session.run(browser, partial(self.dial, session.target), self._secure(session.target))
+        except* (trio.BrokenResourceError, trio.TooSlowError) as gone:
+            # The browser was gone before the WebSocket was open; a session that ran lets none of them out.
+            if gone.subgroup(trio.TooSlowError) is not None:
+                self.metrics.limit_reached(Limit.HEAD_TIME)
+        finally:
+            self.admission.release(session, session.outcome or session.never_opened())
 
     def _secure(self, target: ConsoleTarget) -> SecureStream | None:
         start_tls = self.start_tls

@@ -11,7 +11,6 @@ from tests.helpers import NOW
 from trio_cpvm.access.callers import Callers, bearer_digest, parse_callers
 from trio_cpvm.access.credentials import How, NotAuthenticated, asked_by_another_site, authenticate
 from trio_cpvm.access.parameters import read_parameters
-from trio_cpvm.access.used_signatures import UsedSignatures
 from trio_cpvm.http import Request
 
 CALLERS = parse_callers(
@@ -31,14 +30,10 @@ def basic(text: str) -> str:
     return "Basic " + base64.b64encode(text.encode()).decode()
 
 
-def ask(
-    authorization: str | None = None, query: str = "", *, used: UsedSignatures | None = None, callers: Callers = CALLERS
-) -> tuple[str, How]:
+def ask(authorization: str | None = None, query: str = "", *, callers: Callers = CALLERS) -> tuple[str, How]:
     headers = (("authorization", authorization),) if authorization is not None else ()
     request = Request(method="GET", path="/", query=query, headers=headers)
-    identity = authenticate(
-        request, read_parameters(query), callers, UsedSignatures() if used is None else used, now=NOW
-    )
+    identity = authenticate(request, read_parameters(query), callers, now=NOW)
     return identity.caller.name, identity.how
 
 
@@ -89,31 +84,17 @@ def test_what_does_not_hold_is_told_to_the_log(authorization: str | None, how: H
     assert "key" not in str(caught.value).replace("bearer key", "").replace("that key", "")
 
 
-def test_signed_requests_are_taken_once_each() -> None:
-    used = UsedSignatures()
+def test_what_is_signed_says_what_has_to_be_used_up() -> None:
     query = signed()
-    assert ask(query=query, used=used) == ("bob", How.SIGNED)
-    with pytest.raises(NotAuthenticated, match="has been used already") as caught:
-        ask(query="&".join(reversed(query.split("&"))), used=used)
-    assert caught.value.claimed is CALLERS.named("bob")
-    assert ask(query=signed(NOW + 61), used=used) == ("bob", How.SIGNED)
-
-
-def test_no_caller_can_make_the_others_signatures_count_twice() -> None:
-    """Nor its own: nothing is forgotten before its time."""
-    used = UsedSignatures(capacity=3)
-    query = signed()
-    for i in range(3):
-        assert used.use("mallory", str(i), until=NOW + 1000, now=NOW)
-    ask(query=query, used=used)
-    for i in range(2):
-        ask(query=signed(NOW + 70 + i), used=used)
-    with pytest.raises(NotAuthenticated, match="too many") as caught:
-        ask(query=signed(NOW + 80), used=used)
-    assert (caught.value.how, caught.value.claimed) == (How.SIGNED, CALLERS.named("bob"))
-    assert not caught.value.is_guess
-    with pytest.raises(NotAuthenticated, match="has been used already"):
-        ask(query=query, used=used)
+    request = Request(method="GET", path="/", query=query)
+    one = authenticate(request, read_parameters(query), CALLERS, now=NOW)
+    turned = "&".join(reversed(query.split("&")))
+    other = authenticate(request, read_parameters(turned), CALLERS, now=NOW)
+    assert one.signed is not None
+    assert (one.caller.name, one.how, one.signed.until) == ("bob", How.SIGNED, NOW + 60)
+    assert one.signed == other.signed
+    bearer = Request(method="GET", path="/", headers=(("authorization", "Bearer bob's key"),))
+    assert authenticate(bearer, read_parameters(""), CALLERS, now=NOW).signed is None
 
 
 @pytest.mark.parametrize(

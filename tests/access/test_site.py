@@ -16,7 +16,18 @@ import trustme
 from trio.testing import MockClock
 
 from tests.access.signing import signed_query
-from tests.helpers import KEY, NOW, built_pages, make_front, make_gate, make_site, no_host, within
+from tests.helpers import (
+    KEY,
+    NOW,
+    built_pages,
+    make_admission,
+    make_front,
+    make_gate,
+    make_site,
+    no_host,
+    registry_of,
+    within,
+)
 from trio_cpvm import errors
 from trio_cpvm.access.answers import RESPONSE
 from trio_cpvm.access.callers import Caller, Callers, bearer_digest, parse_callers
@@ -27,7 +38,6 @@ from trio_cpvm.config_values import TcpAddress
 from trio_cpvm.errors import ConsoleError, Reason
 from trio_cpvm.http import Request, Response
 from trio_cpvm.models import ConsoleTarget, Secret
-from trio_cpvm.registry import SessionRegistry
 from trio_cpvm.site import PublicSite
 from trio_cpvm.testing import HttpAnswer, connected, http_get
 from trio_cpvm.token import open_token
@@ -127,8 +137,8 @@ def make(
         now=lambda: clock.now,
         clock=lambda: clock.steady,
     )
-    registry = SessionRegistry(config.session)
-    return PublicSite(config=config, gate=gate, registry=registry, pages=built_pages(), dial=no_host, access=site)
+    admission = make_admission(config)
+    return PublicSite(config=config, gate=gate, admission=admission, pages=built_pages(), dial=no_host, access=site)
 
 
 def basic(name: str, key: str) -> str:
@@ -220,7 +230,7 @@ async def test_the_configuration_says_how_long_how_often_and_from_where(autojump
 @timely
 async def test_a_proxy_that_ends_hands_out_nothing_any_more(autojump_clock: MockClock) -> None:
     site = make()
-    site.registry.draining = True
+    registry_of(site).draining = True
     assert_refused(await ask(site, console()), errors.DRAINING)
     assert_refused(await ask(site, console(), BOB + "x"), errors.ACCESS_UNAUTHORISED)
     assert (await ask(site, "/")).status == 200

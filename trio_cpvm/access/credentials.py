@@ -16,8 +16,7 @@ from ..http import Request
 from . import signature
 from .callers import Caller, Callers, same_name
 from .parameters import Parameters
-from .signature import SignatureRefused
-from .used_signatures import TooManySignatures, UsedSignatures
+from .signature import SignatureRefused, Signed
 
 #: What a browser sends along with requests that another web site has caused (Fetch Metadata, ``Sec-Fetch-Site``).
 _FOREIGN_SITES = frozenset({"cross-site", "same-site"})
@@ -27,6 +26,11 @@ CHALLENGES = (
     ("WWW-Authenticate", 'Basic realm="Consoles", charset="UTF-8"'),
     ("WWW-Authenticate", 'Bearer realm="Consoles"'),
 )
+
+
+#: Why a good signature is not enough.
+USED_SIGNATURE = "the signature has been used already"
+TOO_MANY_SIGNATURES = "too many signatures that have not expired yet"
 
 
 class How(enum.StrEnum):
@@ -39,10 +43,17 @@ class How(enum.StrEnum):
 
 @attrs.frozen
 class Identity:
-    """A caller that has shown who it is."""
+    """A caller that has shown who it is.
+
+    Attributes:
+        caller: the caller.
+        how: in which way.
+        signed: what its request is signed with, which has to be used up; ``None`` where it is not.
+    """
 
     caller: Caller
     how: How
+    signed: Signed | None = None
 
 
 class NotAuthenticated(Exception):
@@ -64,10 +75,8 @@ class NotAuthenticated(Exception):
         self.is_guess = is_guess
 
 
-def authenticate(
-    request: Request, parameters: Parameters, callers: Callers, used: UsedSignatures, *, now: float
-) -> Identity:
-    """Find out who sends a request.
+def authenticate(request: Request, parameters: Parameters, callers: Callers, *, now: float) -> Identity:
+    """Find out who sends a request. Whether a signature was seen before is not looked at.
 
     A request that means to be signed has to be signed well; what else it carries is not looked at.
 
@@ -75,14 +84,13 @@ def authenticate(
         request: its ``Authorization`` header.
         parameters: its query.
         callers: who there is.
-        used: signatures seen before; a good one is entered.
         now: seconds since the epoch.
 
     Raises:
         NotAuthenticated: it does not show that.
     """
     if signature.is_signed(parameters):
-        return _signed(parameters, callers, used, now)
+        return _signed(parameters, callers, now)
     scheme, _, rest = (request.header("authorization") or "").partition(" ")
     credentials = rest.strip(" ")
     match scheme.lower():
@@ -104,7 +112,7 @@ def asked_by_another_site(request: Request) -> bool:
     return (request.header("sec-fetch-site") or "").lower() in _FOREIGN_SITES
 
 
-def _signed(parameters: Parameters, callers: Callers, used: UsedSignatures, now: float) -> Identity:
+def _signed(parameters: Parameters, callers: Callers, now: float) -> Identity:
     caller = callers.with_api_key(parameters.get("apikey"))
     if caller is None:
         raise NotAuthenticated("nobody has that apiKey", How.SIGNED)
@@ -112,13 +120,7 @@ def _signed(parameters: Parameters, callers: Callers, used: UsedSignatures, now:
         signed = signature.verify(parameters, caller.secret_key, now=now)
     except SignatureRefused as exc:
         raise NotAuthenticated(str(exc), How.SIGNED, caller, is_guess=True) from None
-    try:
-        fresh = used.use(caller.name, signed.mark, until=signed.until, now=now)
-    except TooManySignatures:
-        raise NotAuthenticated("too many signatures that have not expired yet", How.SIGNED, caller) from None
-    if not fresh:
-        raise NotAuthenticated("the signature has been used already", How.SIGNED, caller, is_guess=True)
-    return Identity(caller, How.SIGNED)
+    return Identity(caller, How.SIGNED, signed)
 
 
 def _basic(credentials: str, callers: Callers) -> Identity:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 from urllib.parse import quote, urlsplit
 
 import attrs
@@ -15,7 +16,7 @@ import trio
 
 from .. import errors
 from ..addresses import normal_address
-from ..config import Config
+from ..config import AccessConfig, Config
 from ..errors import ConsoleError, sanitise_text
 from ..http import Request, Response
 from ..http.upgrade import error_response
@@ -28,11 +29,20 @@ from ..static import PageFiles
 from ..token import TokenInvalid, TokenReader, mint_token, new_session_uuid, open_token
 from .answers import COMMAND, ERROR_RESPONSE, RESPONSE, endpoint_answer, error_answer
 from .callers import Caller, Callers
-from .credentials import CHALLENGES, How, Identity, NotAuthenticated, asked_by_another_site, authenticate
+from .credentials import (
+    CHALLENGES,
+    TOO_MANY_SIGNATURES,
+    USED_SIGNATURE,
+    How,
+    Identity,
+    NotAuthenticated,
+    asked_by_another_site,
+    authenticate,
+)
 from .index import CONSOLE_PATH, IndexPage
 from .machines import MAX_ID_CHARS, Found, Inventory, Machine, MachineState
 from .parameters import Parameters, read_parameters
-from .used_signatures import UsedSignatures
+from .used_signatures import TooManySignatures, UsedSignatures
 
 log = get_logger("trio_cpvm.access")
 
@@ -59,17 +69,73 @@ class _Attempt:
     machine: str = ""
 
 
+class CallerMemory(Protocol):
+    """What is remembered of callers, here or elsewhere; it outlives the site that takes another one's place."""
+
+    def wait_s(self, client: str) -> int:
+        """Whole seconds that an address which failed too often has to wait; 0: none."""
+        ...
+
+    async def failed(self, client: str) -> None:
+        """An address has shown something wrong."""
+        ...
+
+    async def use_signature(self, caller: str, mark: str, *, lives_s: float) -> bool:
+        """Use a signature: true if it had not been used before.
+
+        Args:
+            caller: the name of whose it is.
+            mark: tells it from the caller's others.
+            lives_s: for so many seconds it is good.
+
+        Raises:
+            TooManySignatures: it cannot be remembered.
+        """
+        ...
+
+    def configure(self, limits: AccessConfig) -> None:
+        """Go by other limits from now on; what is remembered stays."""
+        ...
+
+
 @attrs.frozen
-class AccessMemory:
-    """What is remembered of callers; it outlives the site that takes another one's place.
+class AccessMemory(CallerMemory):
+    """The memory itself.
 
     Attributes:
         failures: who has failed how often.
         signatures: which have been used.
+        now: the time of day, in seconds since the epoch.
+        clock: seconds that never go back, for how long somebody has to wait.
     """
 
     failures: FailureLimiter
     signatures: UsedSignatures = attrs.field(factory=UsedSignatures)
+    now: Callable[[], float] = time.time
+    clock: Callable[[], float] = time.monotonic
+
+    def wait_s(self, client: str) -> int:
+        """As ``CallerMemory``; so is everything here."""
+        return self.failures.wait_s(client, now=self.clock())
+
+    async def failed(self, client: str) -> None:
+        self.note_failure(client)
+
+    def note_failure(self, client: str) -> int:
+        """An address has shown something wrong; how long it has to wait now, in whole seconds."""
+        self.failures.failed(client, now=self.clock())
+        return self.wait_s(client)
+
+    async def use_signature(self, caller: str, mark: str, *, lives_s: float) -> bool:
+        return self.use(caller, mark, lives_s=lives_s)
+
+    def use(self, caller: str, mark: str, *, lives_s: float) -> bool:
+        """As ``use_signature``, at once."""
+        now = self.now()
+        return self.signatures.use(caller, mark, until=now + lives_s, now=now)
+
+    def configure(self, limits: AccessConfig) -> None:
+        self.failures.set_limits(limits.max_failures, limits.failure_window_s)
 
 
 class AccessSite:
@@ -83,7 +149,7 @@ class AccessSite:
         pages: the pages' files.
         memory: of an earlier site; by default a new one with the configured limits.
         now: the time of day, in seconds since the epoch.
-        clock: seconds that never go back, for how long somebody has to wait.
+        clock: seconds that never go back, for a new memory.
 
     Raises:
         BadConfiguration: the page has not been built.
@@ -97,7 +163,7 @@ class AccessSite:
         callers: Callable[[], Awaitable[Callers]],
         inventory: Inventory,
         pages: PageFiles,
-        memory: AccessMemory | None = None,
+        memory: CallerMemory | None = None,
         now: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -108,10 +174,10 @@ class AccessSite:
         self._pages = pages
         self._index = IndexPage(pages)
         self._now = now
-        self._clock = clock
         limits = config.access
-        memory = memory or AccessMemory(FailureLimiter(limits.max_failures, limits.failure_window_s))
-        self._used_signatures, self._failures = memory.signatures, memory.failures
+        self._memory = memory or AccessMemory(
+            FailureLimiter(limits.max_failures, limits.failure_window_s), now=now, clock=clock
+        )
         self._refusals = PacedLog()
 
     async def answer(self, request: Request, client: str, *, draining: bool = False) -> Response:
@@ -131,7 +197,7 @@ class AccessSite:
             as_json = as_json or (request.path == CONSOLE_PATH and parameters.get("response").lower() == "json")
             if request.path in API_PATHS and parameters.get("command") == COMMAND:
                 attempt.answer_name = RESPONSE
-            identity = self._identify(request, parameters, await self._callers(), attempt)
+            identity = await self._identify(request, parameters, await self._callers(), attempt)
             if request.path == INDEX_PATH:
                 response = await self._list(identity, request)
             elif draining:
@@ -146,26 +212,41 @@ class AccessSite:
 
     # -- who
 
-    def _identify(self, request: Request, parameters: Parameters, callers: Callers, attempt: _Attempt) -> Identity:
+    async def _identify(
+        self, request: Request, parameters: Parameters, callers: Callers, attempt: _Attempt
+    ) -> Identity:
         client = client_key(attempt.client)
         counted = attempt.client != "local"  # behind a unix socket everybody is
         if counted:
             self._check_wait(client)
         try:
-            identity = authenticate(request, parameters, callers, self._used_signatures, now=self._now())
+            identity = authenticate(request, parameters, callers, now=self._now())
+            await self._use_signature(identity)
         except NotAuthenticated as exc:
             attempt.how = exc.how
             attempt.caller = exc.claimed.name if exc.claimed else ""
             if exc.is_guess and counted:
-                self._failures.failed(client, now=self._clock())
+                await self._memory.failed(client)
             raise ConsoleError(errors.ACCESS_UNAUTHORISED, str(exc)) from None
         attempt.how, attempt.caller = identity.how, identity.caller.name
         if request.path != INDEX_PATH and identity.how is How.BASIC and asked_by_another_site(request):
             raise ConsoleError(errors.ORIGIN_REFUSED, "another web site made the browser ask")
         return identity
 
+    async def _use_signature(self, identity: Identity) -> None:
+        signed = identity.signed
+        if signed is None:
+            return
+        caller = identity.caller
+        try:
+            fresh = await self._memory.use_signature(caller.name, signed.mark, lives_s=signed.until - self._now())
+        except TooManySignatures:
+            raise NotAuthenticated(TOO_MANY_SIGNATURES, How.SIGNED, caller) from None
+        if not fresh:
+            raise NotAuthenticated(USED_SIGNATURE, How.SIGNED, caller, is_guess=True)
+
     def _check_wait(self, client: str) -> None:
-        wait_s = self._failures.wait_s(client, now=self._clock())
+        wait_s = self._memory.wait_s(client)
         if wait_s:
             raise ConsoleError(errors.TOO_MANY_ATTEMPTS, f"for {wait_s} s more", retry_after_s=wait_s)
 
