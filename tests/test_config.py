@@ -114,7 +114,7 @@ def test_values_arrive_in_their_types() -> None:
             ["admin.repl = true needs admin.listen = unix:/path: only there it is known who attaches"],
         ),
         ("[admin]\nlisten = 'unix:x'", ["admin.listen = 'unix:x': a unix socket needs an absolute path: unix:/path"]),
-        ("[server]\nworkers = 2", ["server.workers = 2: this version does not have that yet; leave the key out"]),
+        ("[server]\nworkers = 0", ["server.workers = 0: must be between 1 and 64"]),
         (
             "[access]\ninventory = 'machines.toml'",
             ["access.inventory = 'machines.toml': expected file:PATH or libvirt:URI"],

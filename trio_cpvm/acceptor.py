@@ -58,6 +58,7 @@ class Acceptor:
 
     Attributes:
         open: connections that are being handled.
+        on_change: told how many there are, whenever that changes.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class Acceptor:
         #: When the present shortage will have been over for long enough, unless it comes back; infinity while it lasts.
         self._calm_at = math.inf
         self.open = 0
+        self.on_change: Callable[[int], None] = lambda _: None
 
     async def serve(
         self,
@@ -118,6 +120,7 @@ class Acceptor:
                     continue
                 if stream is not None:
                     self.open += 1
+                    self.on_change(self.open)
                     handler_nursery.start_soon(self._handle, handler, stream)
                 if self._short:
                     self._note_calm()
@@ -130,6 +133,7 @@ class Acceptor:
                 await close_at_once(stream)
             finally:
                 self.open -= 1
+                self.on_change(self.open)
                 self._one_ended.set()
                 self._one_ended = trio.Event()
 

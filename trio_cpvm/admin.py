@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 import attrs
 import trio
@@ -25,6 +25,9 @@ from .shown import Shown, ShownSessions
 
 log = get_logger("trio_cpvm.admin")
 
+#: What is answered with how sessions are at this moment.
+_TELL_DETAILS = frozenset({"/sessions", "/cmd/getstatus", "/metrics"})
+
 
 @attrs.define(eq=False, kw_only=True)
 class AdminSite:
@@ -38,6 +41,8 @@ class AdminSite:
         clock: seconds that never go back.
         connections: how many are open, by listener.
         attach: answers a request for the attached REPL; ``None``: there is none.
+        gather: asks other processes how their sessions are, for what is answered next; ``None``: there are none.
+        is_ready: whether consoles can be opened.
     """
 
     registry: ShownSessions
@@ -47,6 +52,8 @@ class AdminSite:
     clock: Callable[[], float] = time.monotonic
     connections: Callable[[], Mapping[str, int]] = dict
     attach: Callable[[Request], TakeOver] | None = None
+    gather: Callable[[], Awaitable[None]] | None = None
+    is_ready: Callable[[], bool] = lambda: True
     _started_at: float = attrs.field(init=False)
     _turn: trio.Lock = attrs.field(factory=trio.Lock, init=False)
 
@@ -60,6 +67,8 @@ class AdminSite:
             ConsoleError: it is refused.
         """
         async with self._turn:
+            if self.gather is not None and request.path in _TELL_DETAILS:
+                await self.gather()
             return self._answer(request, client)
 
     def _answer(self, request: Request, client: str) -> Response | TakeOver:
@@ -71,6 +80,8 @@ class AdminSite:
             case (("GET" | "HEAD"), ["readyz"]):
                 if self.registry.draining:
                     raise ConsoleError(errors.DRAINING)
+                if not self.is_ready():
+                    return Response(status=503, body=b"no worker serves\n")
                 return Response(status=200, body=b"ready\n")
             case (("GET" | "HEAD"), ["metrics"]):
                 return Response(status=200, body=self.metrics.exposition(), content_type=CONTENT_TYPE)

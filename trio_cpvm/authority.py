@@ -7,7 +7,7 @@ others ask over their channels (``workers``). Whatever it decides it decides in 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Generic, Protocol, TypeVar
 
 from . import errors
@@ -131,6 +131,10 @@ class Authority(Generic[S]):
             detail = str(Limit.BAD_TOKENS)
             self._lines.write(log.warning, "address has to wait", client=guesser, detail=detail, wait_s=wait_s)
         return wait_s
+
+    def waiting(self) -> Iterator[tuple[str, int]]:
+        """Every address that has to wait, and for how many whole seconds."""
+        return self.failures.waiting(now=self._clock())
 
     def may_resume(self, asking: Asking) -> bool:
         """As ``Admission.may_resume``."""

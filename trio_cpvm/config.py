@@ -1,7 +1,6 @@
 """The configuration: TOML into frozen classes, each error naming the file, the key path and the bad value.
 
-The classes are the contract (names, units, defaults). Keys whose feature this version does not have yet are known here
-and accepted with their default only: a setting that does nothing would be worse than an error.
+The classes are the contract (names, units, defaults).
 
 This file reads one file and nothing else; key files and certificates are read by whoever uses them.
 """
@@ -29,7 +28,6 @@ from .config_values import (
     link,
     normalise_origin,
     not_empty,
-    not_yet,
     one_of,
     web_address,
     zero_or_at_least,
@@ -37,6 +35,8 @@ from .config_values import (
 from .errors import BadConfiguration
 from .models import MAX_CLIPBOARD_BYTES, Clipboard
 
+#: More processes than that share nothing but the work of watching over them.
+MAX_WORKERS = 64
 #: A larger file is something else; a reload must not fill the daemon's memory with it.
 MAX_FILE_BYTES = 1 << 20
 
@@ -48,7 +48,7 @@ class ServerConfig:
     listen: tuple[ListenAddress, ...] = (TcpAddress("127.0.0.1", 8080),)
     listen_tls: tuple[ListenAddress, ...] = ()
     public_url: str = attrs.field(default="", validator=web_address)
-    workers: int = attrs.field(default=1, validator=not_yet)
+    workers: int = attrs.field(default=1, validator=between(1, MAX_WORKERS))
     allowed_origins: tuple[Origin, ...] = ()
     trusted_proxies: tuple[TrustedProxy, ...] = ()
     proxy_protocol: bool = False
@@ -178,14 +178,27 @@ def load_config(path: Path) -> Config:
     Raises:
         BadConfiguration: with one line per fault: file, key path, value and what is wrong with it.
     """
+    return config_of(config_text(path), path)
+
+
+def config_text(path: Path) -> str:
+    """What a configuration file says.
+
+    Raises:
+        BadConfiguration: it cannot be read.
+    """
     try:
         with path.open("rb") as file:
             raw = file.read(MAX_FILE_BYTES + 1)
         if len(raw) > MAX_FILE_BYTES:
             raise BadConfiguration(f"{path}: more than {MAX_FILE_BYTES} bytes")
-        text = raw.decode("utf-8")
+        return raw.decode("utf-8")
     except (OSError, UnicodeDecodeError) as exc:
         raise BadConfiguration(f"{path}: {getattr(exc, 'strerror', None) or exc}") from exc
+
+
+def config_of(text: str, path: Path) -> Config:
+    """As ``load_config``, of a file whose text is at hand."""
     config = parse_config(text, str(path))
 
     def beside(name: str) -> str:

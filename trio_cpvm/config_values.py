@@ -147,11 +147,6 @@ def between(lowest: int, highest: int) -> Callable[[object, attrs.Attribute[int]
     return check
 
 
-def not_yet(_: object, attribute: attrs.Attribute[_T], value: _T) -> None:
-    if value != attribute.default:
-        raise ValueError("this version does not have that yet; leave the key out")
-
-
 def not_empty(_: object, attribute: attrs.Attribute[tuple[_T, ...]], value: tuple[_T, ...]) -> None:
     if not value:
         raise ValueError("at least one is needed")

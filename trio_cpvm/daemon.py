@@ -10,14 +10,16 @@ from pathlib import Path
 
 import trio
 
-from .config import Config
+from .config import Config, config_text
+from .ending import GOODBYE_S
 from .listeners import InheritedSockets
 from .logger import get_logger
 from .logs import configure_logging
 from .reload import Reloader
-from .server import GOODBYE_S, Server
+from .server import Server
 from .systemd import ServiceManager, inherited_sockets
 from .websocket import learn_answers
+from .workers.supervisor import Supervisor
 
 log = get_logger("trio_cpvm.daemon")
 
@@ -37,7 +39,12 @@ async def run_daemon(config: Config, path: Path) -> None:
     """
     _raise_file_limit()
     manager = ServiceManager.from_environment(os.environ)
-    server = Server(config, inherited=InheritedSockets(inherited_sockets(os.environ)))
+    inherited = InheritedSockets(inherited_sockets(os.environ))
+    server: Server | Supervisor
+    if config.server.workers == 1:
+        server = Server(config, inherited=inherited)
+    else:
+        server = Supervisor(config_text(path), path, inherited=inherited)
 
     def status() -> str:
         return f"{'draining' if server.draining else 'serving'}, sessions: {len(server.registry)}"
@@ -70,7 +77,7 @@ def _raise_file_limit() -> None:
 
 
 async def obey_signals(
-    server: Server,
+    server: Server | Supervisor,
     reload: Callable[[], Awaitable[None]] | None = None,
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,

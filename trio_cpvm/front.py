@@ -40,7 +40,33 @@ class AnswersClients(Protocol):
 
 
 class TooManyConnections(Exception):
-    """One client has as many connections as it may have."""
+    """There are as many connections as there may be.
+
+    Args:
+        limit: by which limit.
+        detail: with its value.
+    """
+
+    def __init__(self, limit: Limit, detail: str) -> None:
+        super().__init__(limit, detail)
+        self.limit = limit
+        self.detail = detail
+
+
+class Room(Protocol):
+    """Knows of all processes' connections, where there are several."""
+
+    async def enter(self, client: str) -> None:
+        """One more, of that client; empty: nobody's in particular. ``leave`` has to follow.
+
+        Raises:
+            TooManyConnections: there is no room; ``leave`` does not follow.
+        """
+        ...
+
+    def leave(self, client: str) -> None:
+        """It is over."""
+        ...
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -55,6 +81,7 @@ class Front:
             are many people are not counted: those of unix sockets, and trusted proxies that do not say who is behind.
         tls: gives the certificate for connections that begin with TLS.
         clients: finds out who is asking, through reverse proxies.
+        room: asked about each connection as well, where other processes have some, too.
         on_refused: told about requests that no site has seen.
         on_limit: told about each limit that ended or refused a connection.
         connections: how many are open.
@@ -68,6 +95,7 @@ class Front:
     max_connections_per_client: int = 0
     tls: Callable[[], ssl.SSLContext] | None = None
     clients: Clients = attrs.field(factory=Clients)
+    room: Room | None = None
     on_refused: Callable[[Reason], None] | None = None
     on_limit: Callable[[Limit], None] | None = None
     connections: int = 0
@@ -90,11 +118,15 @@ class Front:
             await close_at_once(stream)
             return
         self.connections += 1
+        entered: str | None = None
         try:
             keep_alive(stream)
             address = client_address(stream)
             peer = await self.clients.behind(stream, address, timeout_s=self.head_timeout_s)
-            with self._counted(peer):
+            with self._counted(peer) as key:
+                if self.room is not None:
+                    await self.room.enter(key)
+                    entered = key
                 if secure:
                     stream = await self._handshake(stream)
                 taken = await until_taken_over(
@@ -112,29 +144,33 @@ class Front:
         except* ProxyHeaderMissing as missing:
             self._connections.write(log.info, "connection refused", client=address, detail=str(missing.exceptions[0]))
         except* TooManyConnections as crowd:
-            self._turn_away(Limit.CONNECTIONS_PER_CLIENT, str(crowd.exceptions[0]), client=peer.address)
+            for full in crowd.exceptions:
+                if isinstance(full, TooManyConnections):  # and no group: nobody raises it within a nursery
+                    self._turn_away(full.limit, full.detail, client=peer.address)
         except* Exception:
             log.exception("internal error")
         finally:
             self.connections -= 1
+            if self.room is not None and entered is not None:
+                self.room.leave(entered)
             await close_at_once(stream)
 
     @contextlib.contextmanager
-    def _counted(self, peer: Peer) -> Iterator[None]:
-        """The connection counts as its client's within the block.
+    def _counted(self, peer: Peer) -> Iterator[str]:
+        """The connection counts as its client's within the block; what stands for that, empty where it is none.
 
         Raises:
-            TooManyConnections: it has no room; the text says why.
+            TooManyConnections: it has no room.
         """
         if peer.address in (LOCAL, UNKNOWN) or self.clients.trusts(peer.address):
-            yield
+            yield ""
             return
         key, limit = client_key(peer.address), self.max_connections_per_client
         if 0 < limit <= self.per_client[key]:
-            raise TooManyConnections(f"{Limit.CONNECTIONS_PER_CLIENT} = {limit}")
+            raise TooManyConnections(Limit.CONNECTIONS_PER_CLIENT, f"{Limit.CONNECTIONS_PER_CLIENT} = {limit}")
         self.per_client[key] += 1
         try:
-            yield
+            yield key
         finally:
             self.per_client[key] -= 1
             if not self.per_client[key]:

@@ -86,6 +86,19 @@ def names_in_reach(daemon: Daemon) -> Mapping[str, object]:
     }
 
 
+def names_of_process(daemon: object) -> Mapping[str, object]:
+    """Likewise, in a process that has no sessions of its own: the supervisor."""
+    return {
+        "supervisor": daemon,
+        "tasks": lambda: Report(task_tree()),
+        "help": Report(
+            "supervisor     what there is, as an object\ntasks()        the task tree\ntrio, errors   modules"
+        ),
+        "trio": trio,
+        "errors": errors,
+    }
+
+
 def sessions_table(registry: Sessions[Session]) -> Report:
     """The running sessions, a line each."""
     described = [describe(session) for session in registry]

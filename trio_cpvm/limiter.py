@@ -6,6 +6,7 @@ import ipaddress
 import math
 from collections import OrderedDict, deque
 from functools import lru_cache
+from collections.abc import Iterator
 
 #: How many addresses are remembered at once; the ones that failed longest ago are forgotten first.
 CAPACITY = 10_000
@@ -43,6 +44,13 @@ class FailureLimiter:
         if not self._max or times is None or len(times) < self._max:
             return 0
         return max(0, math.ceil(times[0] + self._window_s - now))
+
+    def waiting(self, *, now: float) -> Iterator[tuple[str, int]]:
+        """Every key that has to wait, and for how many whole seconds."""
+        for key in self._failures:
+            wait_s = self.wait_s(key, now=now)
+            if wait_s:
+                yield key, wait_s
 
     def failed(self, key: str, *, now: float) -> None:
         """Note a failure; only the last ``max_failures`` of a key matter, so only they are kept."""

@@ -7,7 +7,8 @@ the start. The only file that knows prometheus-client; it does not know who coun
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import resource
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 from typing import Literal, Protocol, TypeAlias
 
@@ -21,6 +22,17 @@ from . import __version__
 from .errors import REASONS, Reason
 from .limits import Limit
 from .models import SessionEnd
+
+#: What several processes have together; of the rest only this one's is told.
+_SUMMED = frozenset(
+    {
+        "process_cpu_seconds",
+        "process_resident_memory_bytes",
+        "process_virtual_memory_bytes",
+        "process_open_fds",
+        "process_max_fds",
+    }
+)
 
 #: Of ``Metrics.exposition``.
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -120,7 +132,11 @@ class Metrics:
         self._last_reload.set(1)
         self._build = Gauge("trio_cpvm_build_info", "Always 1.", ("version",), registry=self._registry)
         self._build.labels(__version__).set(1)
-        ProcessCollector(registry=self._registry)  # memory, open files, CPU seconds; read when asked
+        self._worker_deaths = Counter(
+            "trio_cpvm_worker_deaths", "Processes that served browsers and died.", registry=self._registry
+        )
+        self._others: Callable[[], Collection[int]] = tuple
+        self._registry.register(_Processes(lambda: self._others()))  # read when asked
         self._begin_at_zero()
 
     def _begin_at_zero(self) -> None:
@@ -177,6 +193,10 @@ class Metrics:
         """A limit has refused or ended something."""
         self._limits.labels(str(limit)).inc()
 
+    def worker_died(self) -> None:
+        """A process that serves browsers has ended, and nobody had told it to."""
+        self._worker_deaths.inc()
+
     # -- what is asked for when somebody wants to know
 
     def watch_sessions(
@@ -225,6 +245,16 @@ class Metrics:
         """Show how many tasks there are: one that grows while consoles do not is a leak."""
         Gauge("trio_cpvm_tasks", "Living tasks.", registry=self._registry).set_function(count)
 
+    def watch_workers(self, count: Callable[[], int], processes: Callable[[], Collection[int]]) -> None:
+        """Show the processes that serve browsers.
+
+        Args:
+            count: how many do.
+            processes: their ids; memory, files and CPU time are those of all together.
+        """
+        Gauge("trio_cpvm_workers", "Processes that serve browsers.", registry=self._registry).set_function(count)
+        self._others = processes
+
     def exposition(self) -> bytes:
         """Everything in Prometheus' text format, of ``CONTENT_TYPE``."""
         return generate_latest(_WithoutCreated(self._registry))
@@ -253,6 +283,31 @@ class _Counted(Collector):
     def describe(self) -> Iterator[Metric]:
         """What it will be called; without it the library would ask for the values at once."""
         yield CounterMetricFamily(self._name, self._text, labels=(self._label,))
+
+
+class _Processes(Collector):
+    """Memory, open files and CPU time of this process and its workers, as the library tells them of one.
+
+    The CPU time of processes that have ended is that of this one's children, so it never goes back.
+    """
+
+    def __init__(self, others: Callable[[], Collection[int]]) -> None:
+        self._others = others
+        self._own = ProcessCollector(registry=None)
+
+    def collect(self) -> Iterator[Metric]:
+        families = list(self._own.collect())
+        sums = {family.name: family.samples[0].value for family in families if family.samples}
+        for pid in self._others():
+            for family in ProcessCollector(pid=partial(int, pid), registry=None).collect():
+                if family.name in _SUMMED and family.samples:
+                    sums[family.name] = sums.get(family.name, 0) + family.samples[0].value
+        ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+        for family in families:
+            if family.name in _SUMMED and family.samples:
+                more = ended.ru_utime + ended.ru_stime if family.name == "process_cpu_seconds" else 0
+                family.samples = [family.samples[0]._replace(value=sums[family.name] + more)]
+            yield family
 
 
 class _WithoutCreated(CollectorRegistry):

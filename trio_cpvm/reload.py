@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Protocol
 
 import attrs
 import trio
 
-from .config import AdminConfig, Config, LogConfig, load_config
+from .config import AdminConfig, Config, LogConfig, config_of, config_text
 from .errors import BadConfiguration
 from .logger import get_logger
+from .metrics import Metrics
 from .parts import Parts, discard, make_parts
-from .server import Server
 from .systemd import ServiceManager
 
 log = get_logger("trio_cpvm.reload")
@@ -35,6 +36,41 @@ READ_S = 30.0
 MAX_VALUE_CHARS = 500
 
 
+class Reloadable(Protocol):
+    """A daemon, of one process or several."""
+
+    @property
+    def parts(self) -> Parts:
+        """What it works with."""
+        ...
+
+    @property
+    def metrics(self) -> Metrics:
+        """What it counts."""
+        ...
+
+    @property
+    def draining(self) -> bool:
+        """Whether its end has begun."""
+        ...
+
+    async def prepare(self, config_text: str) -> None:
+        """Have all of its processes make what a configuration says, and wait for ``take``.
+
+        Raises:
+            BadConfiguration: one of them cannot; none takes it.
+        """
+        ...
+
+    def take(self, parts: Parts) -> None:
+        """Work with other parts from this moment on."""
+        ...
+
+    async def settle(self) -> None:
+        """Wait until all of its processes do."""
+        ...
+
+
 class Reloader:
     """Reads a daemon's configuration anew.
 
@@ -48,7 +84,7 @@ class Reloader:
 
     def __init__(
         self,
-        server: Server,
+        server: Reloadable,
         path: Path,
         *,
         configure_logging: Callable[[LogConfig], None],
@@ -73,7 +109,8 @@ class Reloader:
             await self._manager.reloading()
             try:
                 with trio.fail_after(READ_S):
-                    parts, ignored = await trio.to_thread.run_sync(self._prepare, abandon_on_cancel=True)
+                    parts, ignored, text = await trio.to_thread.run_sync(self._prepare, abandon_on_cancel=True)
+                    await self._server.prepare(text)
             except BadConfiguration as exc:
                 self._refuse(str(exc))
             except trio.TooSlowError:
@@ -83,7 +120,7 @@ class Reloader:
                 self._server.metrics.reloaded(ok=False)
             else:
                 old = self._server.parts
-                self._take(parts, ignored)
+                await self._take(parts, ignored)
                 await trio.to_thread.run_sync(discard, old, parts, abandon_on_cancel=True)
             if not self._server.draining:
                 await self._manager.ready(self._status())
@@ -93,14 +130,15 @@ class Reloader:
             log.error("configuration refused", detail=fault, kept="the old one")
         self._server.metrics.reloaded(ok=False)
 
-    def _prepare(self) -> tuple[Parts, list[str]]:
-        old = self._server.parts
-        config, ignored = keep_fixed(old.config, load_config(self._path))
-        return make_parts(config, before=old), ignored
+    def _prepare(self) -> tuple[Parts, list[str], str]:
+        old, text = self._server.parts, config_text(self._path)
+        config, ignored = keep_fixed(old.config, config_of(text, self._path))
+        return make_parts(config, before=old), ignored, text
 
-    def _take(self, parts: Parts, ignored: list[str]) -> None:
+    async def _take(self, parts: Parts, ignored: list[str]) -> None:
         old = self._server.parts
         self._server.take(parts)
+        await self._server.settle()
         if parts.config.log != old.config.log:
             self._configure_logging(parts.config.log)
         self._server.metrics.reloaded(ok=True)

@@ -18,10 +18,10 @@ from .admin import AdminSite
 from .attached_repl import AttachedRepl
 from .authority import Authority, InThisProcess
 from .browser_websocket import MAX_MESSAGE_BYTES
-from .certificates import BrowserTls, watch
 from .config import Config
 from .config_values import ListenAddress, UnixAddress
-from .errors import BadConfiguration, ConsoleError
+from .ending import Ending
+from .errors import ConsoleError
 from .front import Front
 from .gate import Gate
 from .http import Request
@@ -33,14 +33,13 @@ from .logger import get_logger
 from .metrics import Metrics
 from .models import is_loopback
 from .parts import Parts, make_parts
+from .public_side import PublicSide
 from .session import Session
-from .site import Dial, PublicSite
+from .site import Dial
 
 log = get_logger("trio_cpvm.server")
 
 ADMIN_MAX_CONNECTIONS = 64
-#: How long ended sessions may take to tell their browsers, in seconds.
-GOODBYE_S = 5.0
 
 
 @attrs.frozen
@@ -54,6 +53,40 @@ class Bound:
 
     public: tuple[str, ...]
     admin: tuple[str, ...]
+
+
+@attrs.frozen
+class Opened:
+    """Listeners of a daemon: for browsers without and with TLS, and for operators."""
+
+    plain: list[trio.SocketListener]
+    tls: list[trio.SocketListener]
+    admin: list[trio.SocketListener]
+
+    @property
+    def bound(self) -> Bound:
+        """Where they are."""
+        return Bound((*listener_urls(self.plain), *listener_urls(self.tls, "https")), listener_urls(self.admin))
+
+
+async def open_all(config: Config, inherited: InheritedSockets, stack: contextlib.AsyncExitStack) -> Opened:
+    """Open every listener, until the stack is left.
+
+    Raises:
+        BadConfiguration: an address cannot be listened on, or an inherited socket is for none of them.
+    """
+
+    async def open_each(*addresses: ListenAddress) -> list[trio.SocketListener]:
+        opened = []
+        for address in addresses:
+            opened += await stack.enter_async_context(open_listeners(address, inherited))
+        return opened
+
+    server = config.server
+    plain, tls = await open_each(*server.listen), await open_each(*server.listen_tls)
+    opened = Opened(plain, tls, await open_each(config.admin.listen))
+    inherited.require_all_taken()
+    return opened
 
 
 class Server:
@@ -87,26 +120,16 @@ class Server:
         dial: Dial | None = None,
         inherited: InheritedSockets | None = None,
     ) -> None:
-        self._warn(config)
+        warn(config)
         self.metrics = Metrics()
         self.authority: Authority[Session] = Authority(config, metrics=self.metrics)
         self.registry = self.authority.registry
-        self._drain_asked = trio.Event()
-        self._stop_asked = trio.Event()
-        self._drains_at = math.inf
+        self._ending = Ending(self.registry)
         self.stopped = trio.Event()
         self._inherited = inherited or InheritedSockets(())
-        self.parts = make_parts(config, gate=gate, dial=dial)
-        self.front = Front(
-            site=self._public_site(),
-            head_timeout_s=config.server.head_timeout_s,
-            max_connections=config.server.max_connections,
-            max_connections_per_client=config.server.max_connections_per_client,
-            tls=lambda: self._certificate.context,
-            clients=self.parts.clients,
-            on_refused=partial(self.metrics.refused, "request"),
-            on_limit=self.metrics.limit_reached,
-        )
+        parts = make_parts(config, gate=gate, dial=dial)
+        self._public = PublicSide(parts, admission=InThisProcess(self.authority), metrics=self.metrics)
+        self.front = self._public.front
         self._repl = AttachedRepl(names=partial(names_in_reach, self))
         self.admin_front = Front(
             site=AdminSite(
@@ -119,9 +142,13 @@ class Server:
             head_timeout_s=config.server.head_timeout_s,
             max_connections=ADMIN_MAX_CONNECTIONS,
         )
-        self._acceptor = Acceptor(holds_back=True, on_limit=self.metrics.limit_reached)
         self._admin_acceptor = Acceptor(holds_back=False, on_limit=self.metrics.limit_reached)
         self._show_in(self.metrics)
+
+    @property
+    def parts(self) -> Parts:
+        """What it works with."""
+        return self._public.parts
 
     @property
     def config(self) -> Config:
@@ -131,12 +158,17 @@ class Server:
     @property
     def draining(self) -> bool:
         """Whether the end has begun."""
-        return self._drain_asked.is_set()
+        return self._ending.begun
 
     async def wait_draining(self) -> float:
         """Wait until the end begins; seconds that are left until the last session is ended, if nobody stops it."""
-        await self._drain_asked.wait()
-        return max(0.0, self._drains_at - trio.current_time())
+        return await self._ending.wait_begun()
+
+    async def prepare(self, config_text: str) -> None:
+        """Nobody else has to agree to another configuration."""
+
+    async def settle(self) -> None:
+        """What was taken is in force."""
 
     def take(self, parts: Parts) -> None:
         """Work with other parts from this moment on: all of them, without an await in between.
@@ -144,38 +176,11 @@ class Server:
         Sessions that run keep the limits and hosts' TLS they began with; only what the registry counts is new to them.
         """
         config = parts.config
-        self._warn(config)
-        self.parts = parts
+        warn(config)
         self.authority.configure(config)
         parts.access_memory.configure(config.access)
-        self.front.site = self._public_site()
-        self.front.head_timeout_s = self.admin_front.head_timeout_s = config.server.head_timeout_s
-        self.front.max_connections = config.server.max_connections
-        self.front.max_connections_per_client = config.server.max_connections_per_client
-        self.front.clients = parts.clients
-
-    def _public_site(self) -> PublicSite:
-        return PublicSite(
-            config=self.parts.config,
-            gate=self.parts.gate,
-            admission=InThisProcess(self.authority),
-            pages=self.parts.pages,
-            dial=self.parts.dial,
-            start_tls=self.parts.start_tls,
-            access=self.parts.access,
-            metrics=self.metrics,
-        )
-
-    @property
-    def _certificate(self) -> BrowserTls:
-        if self.parts.certificate is None:
-            raise BadConfiguration("server.listen_tls needs tls.certificate and tls.private_key")
-        return self.parts.certificate
-
-    @staticmethod
-    def _warn(config: Config) -> None:
-        for warning in insecure_settings(config):
-            log.warning("insecure configuration", detail=warning)
+        self._public.take(parts)
+        self.admin_front.head_timeout_s = config.server.head_timeout_s
 
     def _show_in(self, metrics: Metrics) -> None:
         metrics.watch_connections(self._connections, lambda: self.front.turned_away)
@@ -184,6 +189,7 @@ class Server:
         )
         metrics.watch_limits(lambda: limits_in(self.config))
         metrics.watch_tasks(lambda: trio.lowlevel.current_statistics().tasks_living)
+        metrics.watch_workers(lambda: 1, tuple)
 
     def _attach(self, request: Request) -> TakeOver:
         if not self.config.admin.repl:
@@ -196,16 +202,12 @@ class Server:
 
     def drain(self) -> None:
         """Take no new sessions, let the running ones finish within ``drain_timeout_s``, then stop."""
-        if self.draining:
-            return
-        self._drains_at = trio.current_time() + self.config.server.drain_timeout_s
-        self.registry.start_drain(self._drains_at)
-        self._drain_asked.set()
+        self._ending.drain(self.config.server.drain_timeout_s)
 
     def stop(self) -> None:
         """Stop now; the browsers are still told."""
         self.drain()
-        self._stop_asked.set()
+        self._ending.stop()
 
     async def run(self, *, task_status: trio.TaskStatus[Bound] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until drained or stopped. Reports ``Bound`` once every listener is up.
@@ -217,17 +219,8 @@ class Server:
             BadConfiguration: an address cannot be listened on, or an inherited socket is for none of them.
         """
         async with contextlib.AsyncExitStack() as stack:
-
-            async def open_all(*addresses: ListenAddress) -> list[trio.SocketListener]:
-                opened = []
-                for address in addresses:
-                    opened += await stack.enter_async_context(open_listeners(address, self._inherited))
-                return opened
-
-            plain = await open_all(*self.config.server.listen)
-            tls = await open_all(*self.config.server.listen_tls)
-            admin = await open_all(self.config.admin.listen)
-            self._inherited.require_all_taken()
+            opened = await open_all(self.config, self._inherited, stack)
+            plain, tls, admin = opened.plain, opened.tls, opened.admin
             async with trio.open_nursery() as connections:
                 accept_admin = partial(
                     self._admin_acceptor.serve, self.admin_front.handle, admin, handler_nursery=connections
@@ -235,56 +228,43 @@ class Server:
                 async with trio.open_nursery() as accepting:
                     shared = self._inherited.were_for(self.config.admin.listen)
                     (accepting if shared else connections).start_soon(accept_admin)
-                    for listeners, handler in ((plain, self.front.handle), (tls, self.front.handle_tls)):
-                        if listeners:
-                            accept = partial(self._acceptor.serve, handler, listeners, handler_nursery=connections)
-                            accepting.start_soon(accept)
-                    if tls:
-                        accepting.start_soon(watch, lambda: self._certificate)
-                    bound = Bound((*listener_urls(plain), *listener_urls(tls, "https")), listener_urls(admin))
-                    for url in bound.public:
-                        log.info("listening", url=url)
-                    for url in bound.admin:
-                        log.info("listening for operators", url=url)
-                    for warning in scarce_files(self.config, open_files_limit()):
-                        log.warning("few open files", detail=warning)
-                    task_status.started(bound)
-                    await self._drain_asked.wait()
+                    accepting.start_soon(partial(self._public.serve, plain, tls, connections=connections))
+                    tell_bound(opened.bound, self.config)
+                    task_status.started(opened.bound)
+                    await self._ending.wait_begun()
                     accepting.cancel_scope.cancel()
-                await self._finish_sessions()
+                await self._ending.finish_sessions()
                 connections.cancel_scope.cancel()
         log.info("stopped")
         self.stopped.set()
 
-    async def _finish_sessions(self) -> None:
-        if len(self.registry):
-            left_s = max(0.0, self._drains_at - trio.current_time())
-            log.info("draining", sessions=len(self.registry), timeout_s=round(left_s, 1))
-        with trio.move_on_at(self._drains_at):
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._cancel_on_stop, nursery.cancel_scope)
-                await self.registry.wait_empty()
-                nursery.cancel_scope.cancel()
-        ended = self.registry.end_all(errors.DRAINING)
-        if ended:
-            log.info("sessions ended", count=ended)
-        with trio.move_on_after(GOODBYE_S):
-            await self.registry.wait_empty()
 
-    async def _cancel_on_stop(self, scope: trio.CancelScope) -> None:
-        await self._stop_asked.wait()
-        scope.cancel()
+def warn(config: Config) -> None:
+    """Log what the configuration leaves unprotected."""
+    for warning in insecure_settings(config):
+        log.warning("insecure configuration", detail=warning)
+
+
+def tell_bound(bound: Bound, config: Config) -> None:
+    """Log where a daemon listens, and what will never be reached there."""
+    for url in bound.public:
+        log.info("listening", url=url)
+    for url in bound.admin:
+        log.info("listening for operators", url=url)
+    for warning in scarce_files(config, open_files_limit()):
+        log.warning("few open files", detail=warning)
 
 
 def scarce_files(config: Config, open_files: float) -> list[str]:
     """Which limits will never be reached for want of file descriptors."""
-    room, wanted = room_for_connections(open_files), config.server.max_connections
+    workers = config.server.workers
+    room, wanted = room_for_connections(open_files) * workers, config.server.max_connections
     if room >= wanted:
         return []
     limits = [Limit.CONNECTIONS, *([Limit.SESSIONS] if room < config.session.max_sessions else [])]
     values = limits_in(config)
     beyond = " and ".join(f"{limit} = {values[limit]:g}" for limit in limits)
-    needed = wanted * FILES_PER_CONNECTION + RESERVED_FILES
+    needed = math.ceil(wanted / workers) * FILES_PER_CONNECTION + RESERVED_FILES
     return [f"RLIMIT_NOFILE = {open_files:g} (wanted: {needed}): room for {room:g} connections, less than {beyond}"]
 
 

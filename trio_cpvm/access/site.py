@@ -7,7 +7,7 @@ URL with a fresh token. Each attempt is one line in the log, which never holds a
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Protocol
 from urllib.parse import quote, urlsplit
 
@@ -125,6 +125,10 @@ class AccessMemory(CallerMemory):
         """An address has shown something wrong; how long it has to wait now, in whole seconds."""
         self.failures.failed(client, now=self.clock())
         return self.wait_s(client)
+
+    def waiting(self) -> Iterator[tuple[str, int]]:
+        """Every address that has to wait, and for how many whole seconds."""
+        return self.failures.waiting(now=self.clock())
 
     async def use_signature(self, caller: str, mark: str, *, lives_s: float) -> bool:
         return self.use(caller, mark, lives_s=lives_s)

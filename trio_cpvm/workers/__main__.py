@@ -1,0 +1,7 @@
+"""``python -m trio_cpvm.workers DESCRIPTOR``: how the supervisor starts a worker. Of no use to anybody else."""
+
+import sys
+
+from .worker import main
+
+main(int(sys.argv[1]))

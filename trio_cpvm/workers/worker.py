@@ -1,0 +1,296 @@
+"""A worker: the process that serves browsers on the supervisor's listeners, and asks it about what consoles share.
+
+Started by ``pool`` only. It obeys its channel and no signals; where the channel ends it ends, whatever it is doing.
+"""
+
+from __future__ import annotations
+
+import signal
+import socket
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import attrs
+import trio
+
+from .. import errors
+from ..config import Config, config_of
+from ..errors import BadConfiguration
+from ..logger import get_logger
+from ..logs import configure_logging, whole_lines
+from ..parts import Parts, discard, make_parts
+from ..public_side import PublicSide
+from ..registry import Sessions
+from ..reload import keep_fixed
+from ..session import Session
+from .balance import NOBODY, Balance, SharedListener
+from .channel import Channel, Reply
+from .messages import (
+    Details,
+    Discard,
+    Done,
+    Drain,
+    End,
+    Failed,
+    Finish,
+    LookOn,
+    Message,
+    NotAMessage,
+    Ping,
+    Prepare,
+    Prepared,
+    Ready,
+    Recorded,
+    SessionDetails,
+    Settle,
+    Start,
+    Take,
+    TellDetails,
+    Waits,
+)
+from .remote import RemoteAdmission, RemoteCallerMemory, RemoteCounts, RemoteRoom, Waiting
+
+log = get_logger("trio_cpvm.worker")
+
+#: A worker whose event loop hangs, and that nobody ends, ends after so many seconds.
+DEAD_MAN_S = 60
+#: How long a worker's end may take once the supervisor is gone, in seconds.
+LAST_S = 5
+#: What only the supervisor obeys; service managers and terminals send them to all.
+_SUPERVISORS_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+def main(descriptor: int) -> None:
+    """Be a worker until the supervisor says otherwise.
+
+    Args:
+        descriptor: of the channel.
+    """
+    signal.alarm(DEAD_MAN_S)
+    for number in _SUPERVISORS_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    trio.run(run_worker, socket.socket(fileno=descriptor))
+
+
+async def run_worker(sock: socket.socket) -> None:
+    """Serve as the supervisor at the other end says."""
+    first: list[Start] = []
+    handlers: list[Callable[[Message, Reply], None]] = []
+    started = trio.Event()
+
+    def handle(message: Message, reply: Reply) -> None:
+        if handlers:
+            handlers[0](message, reply)
+        elif isinstance(message, Start):
+            first.append(message)
+            started.set()
+        elif isinstance(message, Ping):
+            reply(Done())
+
+    channel = Channel(sock, handle)
+    async with trio.open_nursery() as nursery:
+
+        async def listen() -> None:
+            await channel.run()
+            signal.alarm(LAST_S)
+            nursery.cancel_scope.cancel()
+
+        nursery.start_soon(listen)
+        await started.wait()
+        try:
+            worker = Worker(first[0], channel, nursery)
+        except BadConfiguration as exc:
+            channel.tell(Failed(str(exc), bad_configuration=True))
+        else:
+            handlers.append(worker.handle)
+            await worker.run()
+        with trio.move_on_after(LAST_S):
+            await channel.all_sent()
+        nursery.cancel_scope.cancel()
+
+
+@attrs.define(eq=False)
+class _Steps:
+    """What happens one after the other, and not while messages are read."""
+
+    nursery: trio.Nursery
+    _turn: trio.Lock = attrs.field(factory=trio.Lock, init=False)
+
+    def start(self, step: Callable[[], Awaitable[None]]) -> None:
+        self.nursery.start_soon(self._run, step)
+
+    async def _run(self, step: Callable[[], Awaitable[None]]) -> None:
+        async with self._turn:
+            await step()
+
+
+class Worker:
+    """Serves browsers.
+
+    Args:
+        start: what the supervisor says at first.
+        channel: to it.
+        nursery: for what it does beside.
+
+    Attributes:
+        sessions: those that run here.
+
+    Raises:
+        BadConfiguration: something that the configuration names cannot be used.
+    """
+
+    def __init__(self, start: Start, channel: Channel, nursery: trio.Nursery) -> None:
+        self.number = start.number
+        self.sessions: Sessions[Session] = Sessions()
+        self._path = Path(start.path)
+        self._channel = channel
+        self._steps = _Steps(nursery)
+        self._waiting = {"token": Waiting(), "access": Waiting()}
+        self._note_waiting(start.waiting)
+        self._drained, self._finished = trio.Event(), trio.Event()
+        self._prepared: Parts | None = None
+        config, _ = keep_fixed(config_of(start.first, self._path), config_of(start.config, self._path))
+        self._stream = whole_lines(sys.stderr)
+        self._configure_logging(config)
+        parts = make_parts(config, access_memory=RemoteCallerMemory(channel, self._waiting["access"]))
+        self._public = PublicSide(
+            parts,
+            admission=RemoteAdmission(channel, self.sessions, self._waiting["token"]),
+            metrics=RemoteCounts(channel),
+            room=RemoteRoom(channel),
+        )
+        self._balance = Balance(start.balance, config.server.workers)
+        self._public.acceptor.on_change = partial(self._balance.write, self.number)
+        stands_back = partial(self._balance.has_more, self.number)
+        self._plain, self._tls = (
+            [
+                SharedListener(socket.socket(fileno=descriptor), stands_back)
+                for descriptor, is_tls in start.listeners
+                if is_tls is with_tls
+            ]
+            for with_tls in (False, True)
+        )
+
+    async def run(self) -> None:
+        """Serve until the supervisor says that it is over."""
+        async with trio.open_nursery() as connections:
+            async with trio.open_nursery() as accepting:
+                accepting.start_soon(partial(self._public.serve, self._plain, self._tls, connections=connections))
+                self._balance.write(self.number, 0)
+                self._channel.tell(Ready())
+                await self._drained.wait()
+                self._balance.write(self.number, NOBODY)
+                accepting.cancel_scope.cancel()
+            await self._finished.wait()
+            connections.cancel_scope.cancel()
+
+    def handle(self, message: Message, reply: Reply) -> None:
+        """Do what the supervisor says.
+
+        Raises:
+            NotAMessage: it says what no supervisor says.
+        """
+        match message:
+            case Ping():
+                signal.alarm(DEAD_MAN_S)
+                reply(Done())
+            case End():
+                session = self.sessions.get(message.session_id)
+                if session is not None:  # else it is over, and the supervisor will hear of it
+                    session.end(errors.REASONS[message.slug], message.detail, by=message.by)
+            case LookOn():
+                session = self.sessions.get(message.session_id)
+                if session is not None:
+                    session.look_on(message.on)
+            case Waits():
+                self._waiting[message.kind].put(message.key, message.wait_s)
+            case TellDetails():
+                reply(self._details())
+            case Prepare():
+                self._steps.start(partial(self._prepare, message.config, reply))
+            case Take():
+                self._steps.start(partial(self._take, message.waiting, reply))
+            case Settle():
+                self._steps.start(partial(self._settle, reply))
+            case Discard():
+                self._prepared = None
+            case Drain():
+                self.sessions.start_drain(trio.current_time() + message.left_s)
+                self._drained.set()
+            case Finish():
+                self._drained.set()
+                self._finished.set()
+            case _:
+                raise NotAMessage(type(message).__name__)
+
+    def _note_waiting(self, waiting: Sequence[tuple[str, str, int]]) -> None:
+        for kind, key, wait_s in waiting:
+            self._waiting[kind].put(key, wait_s)
+
+    def _configure_logging(self, config: Config) -> None:
+        configure_logging(config.log, self._stream, worker=self.number, on_record=self._tell_record)
+
+    def _tell_record(self, session_id: str) -> None:
+        """At once: if this process ends the supervisor writes the records of all sessions that have none."""
+        self._channel.tell(Recorded(session_id))
+        self._channel.flush()
+
+    def _details(self) -> Details:
+        tasks = trio.lowlevel.current_statistics().tasks_living
+        return Details(tasks, [attrs.astuple(_details_of(session), recurse=False) for session in self.sessions])
+
+    async def _prepare(self, text: str, reply: Reply) -> None:
+        old = self._public.parts
+
+        def make() -> Parts:
+            config, _ = keep_fixed(old.config, config_of(text, self._path))
+            return make_parts(config, before=old)
+
+        self._prepared = None
+        try:
+            self._prepared = await trio.to_thread.run_sync(make, abandon_on_cancel=True)
+        except BadConfiguration as exc:
+            reply(Prepared(str(exc)))
+        except Exception as exc:
+            log.exception("internal error")
+            reply(Prepared(f"{type(exc).__name__} in a worker"))
+        else:
+            reply(Prepared(""))
+
+    async def _settle(self, reply: Reply) -> None:
+        reply(Done())
+
+    async def _take(self, waiting: Sequence[tuple[str, str, int]], reply: Reply) -> None:
+        parts, old = self._prepared, self._public.parts
+        self._prepared = None
+        if parts is None:
+            raise NotAMessage("Take, with nothing prepared")
+        for known in self._waiting.values():
+            known.clear()
+        self._note_waiting(waiting)
+        self._public.take(parts)
+        if parts.config.log != old.config.log:
+            self._configure_logging(parts.config)
+        reply(Done())
+        await trio.to_thread.run_sync(discard, old, parts, abandon_on_cancel=True)
+
+
+def _details_of(session: Session) -> SessionDetails:
+    standing, established = session.standing, session.established
+    return SessionDetails(
+        id=session.id,
+        phase=session.phase,
+        name=session.name,
+        security=established.security if established is not None else None,
+        transport=session.transport,
+        looks_on=session.looks_on,
+        idle_s=session.idle_s,
+        idle_left_s=standing.idle_left_s,
+        lifetime_left_s=standing.lifetime_left_s,
+        host_rtt_s=standing.host_rtt_s,
+        opened_after_s=session.opened_after_s,
+        bytes_up=session.bytes_up,
+        bytes_down=session.bytes_down,
+    )
