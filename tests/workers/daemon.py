@@ -45,7 +45,7 @@ listen = "127.0.0.1:0"
 key_files = ["{key}"]
 {token}
 [session]
-second_viewer = "share"
+second_viewer = "{second_viewer}"
 max_sessions_per_machine = 0
 {session}
 [log]
@@ -86,27 +86,47 @@ class Daemon:
         folder: where its files go.
         workers: how many processes.
         settings: more for the tables of its configuration, by name.
+        key: its token key file.
+        opened: a descriptor that it inherits.
     """
 
-    def __init__(self, folder: Path, workers: int = 2, **settings: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        workers: int = 2,
+        settings: Mapping[str, str] | None = None,
+        *,
+        key: str = "key.json",
+        opened: int | None = None,
+    ) -> None:
         self.folder = folder
         self._workers = workers
+        self._key = key
         if not (folder / "key.json").exists():
             write_key_file(folder / "key.json", KEY)
-        self.write(**settings)
+        self.write(**(settings or {}))
         self._log = (folder / "log").open("wb")
         self.process = subprocess.Popen(
             [sys.executable, "-m", "trio_cpvm", "serve", "--config", str(folder / "c.toml")],
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,
+            pass_fds=[opened] if opened is not None else [],
             env={**os.environ, "PYTHONPATH": str(ROOT)},
         )
 
-    def write(self, key: str = "key.json", **settings: str) -> None:
-        blank = dict.fromkeys(("server", "token", "session", "log", "more"), "")
-        text = CONFIG.format(workers=self._workers, key=key, **{**blank, **settings})
+    def write(self, **settings: str) -> None:
+        self.settings = settings
+        usual = {"second_viewer": "share", **dict.fromkeys(("server", "token", "session", "log", "more"), "")}
+        text = CONFIG.format(workers=self._workers, key=self._key, **{**usual, **settings})
         (self.folder / "c.toml").write_text(text)
+
+    async def reload(self, **settings: str) -> None:
+        """Take other settings."""
+        before = len(self.log("configuration reloaded"))
+        self.write(**settings)
+        self.process.send_signal(signal.SIGHUP)
+        await self.event("configuration reloaded", before + 1)
 
     def wait_up(self) -> None:
         """Wait until it serves."""
@@ -142,7 +162,11 @@ class Daemon:
             lines = [line for line in self.log(event) if line.items() >= fields.items()]
             return lines[number - 1] if len(lines) >= number else None
 
-        return wait_for(found, f"{event} {fields} {number} times in {self.said()}")
+        try:
+            return wait_for(found, f"{event} {fields} {number} times")
+        except AssertionError as late:
+            late.add_note(self.said()[-4000:])
+            raise
 
     async def event(self, event: str, number: int = 1, **fields: object) -> Record:
         return await trio.to_thread.run_sync(lambda: self.wait_event(event, number, **fields))
@@ -269,7 +293,7 @@ class Browser:
 def running(folder: Path, workers: int = 2, **settings: str) -> Iterator[Daemon]:
     """A daemon for the length of the block."""
     folder.mkdir(parents=True, exist_ok=True)
-    daemon = Daemon(folder, workers, **settings)
+    daemon = Daemon(folder, workers, settings)
     try:
         daemon.wait_up()
         yield daemon
