@@ -44,27 +44,34 @@ class TooManyConnections(Exception):
 
     Args:
         limit: by which limit.
-        detail: with its value.
+        value: what that is.
     """
 
-    def __init__(self, limit: Limit, detail: str) -> None:
-        super().__init__(limit, detail)
+    def __init__(self, limit: Limit, value: int) -> None:
+        super().__init__(f"{limit} = {value}")
         self.limit = limit
-        self.detail = detail
 
 
 class Room(Protocol):
-    """Knows of all processes' connections, where there are several."""
+    """Counts the connections of all processes, where there are several. What was let in has to leave."""
 
-    async def enter(self, client: str) -> None:
-        """One more, of that client; empty: nobody's in particular. ``leave`` has to follow.
+    async def enter(self, most: int) -> None:
+        """One more.
 
         Raises:
-            TooManyConnections: there is no room; ``leave`` does not follow.
+            TooManyConnections: there are ``most`` already.
         """
         ...
 
-    def leave(self, client: str) -> None:
+    def leave(self) -> None:
+        """It is over."""
+        ...
+
+    async def enter_client(self, client: str, most: int) -> None:
+        """Likewise, of one client."""
+        ...
+
+    def leave_client(self, client: str) -> None:
         """It is over."""
         ...
 
@@ -81,7 +88,7 @@ class Front:
             are many people are not counted: those of unix sockets, and trusted proxies that do not say who is behind.
         tls: gives the certificate for connections that begin with TLS.
         clients: finds out who is asking, through reverse proxies.
-        room: asked about each connection as well, where other processes have some, too.
+        room: counts each connection as well, where other processes have some, too.
         on_refused: told about requests that no site has seen.
         on_limit: told about each limit that ended or refused a connection.
         connections: how many are open.
@@ -118,15 +125,18 @@ class Front:
             await close_at_once(stream)
             return
         self.connections += 1
-        entered: str | None = None
+        entered, key = False, ""
         try:
+            if self.room is not None:
+                await self.room.enter(self.max_connections)
+                entered = True
             keep_alive(stream)
             address = client_address(stream)
             peer = await self.clients.behind(stream, address, timeout_s=self.head_timeout_s)
-            with self._counted(peer) as key:
-                if self.room is not None:
-                    await self.room.enter(key)
-                    entered = key
+            with self._counted(peer) as counted_as:
+                if self.room is not None and counted_as:
+                    await self.room.enter_client(counted_as, self.max_connections_per_client)
+                    key = counted_as
                 if secure:
                     stream = await self._handshake(stream)
                 taken = await until_taken_over(
@@ -146,13 +156,15 @@ class Front:
         except* TooManyConnections as crowd:
             for full in crowd.exceptions:
                 if isinstance(full, TooManyConnections):  # and no group: nobody raises it within a nursery
-                    self._turn_away(full.limit, full.detail, client=peer.address)
+                    self._turn_away(full.limit, str(full), **({"client": peer.address} if entered else {}))
         except* Exception:
             log.exception("internal error")
         finally:
             self.connections -= 1
-            if self.room is not None and entered is not None:
-                self.room.leave(entered)
+            if self.room is not None and key:
+                self.room.leave_client(key)
+            if self.room is not None and entered:
+                self.room.leave()
             await close_at_once(stream)
 
     @contextlib.contextmanager
@@ -167,7 +179,7 @@ class Front:
             return
         key, limit = client_key(peer.address), self.max_connections_per_client
         if 0 < limit <= self.per_client[key]:
-            raise TooManyConnections(Limit.CONNECTIONS_PER_CLIENT, f"{Limit.CONNECTIONS_PER_CLIENT} = {limit}")
+            raise TooManyConnections(Limit.CONNECTIONS_PER_CLIENT, limit)
         self.per_client[key] += 1
         try:
             yield key

@@ -5,7 +5,6 @@ One object for each worker that runs; what it leaves behind when its process die
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import cast
 
@@ -26,9 +25,7 @@ from .messages import (
     Admit,
     Done,
     Ended,
-    Enter,
     Guess,
-    Leave,
     LimitReached,
     Look,
     MayResume,
@@ -48,65 +45,28 @@ from .remote_session import RemoteSession
 _KINDS: tuple[RefusedKind, ...] = ("page", "console", "request")
 
 
-@attrs.define(eq=False)
-class Connections:
-    """Browsers' connections, of all workers.
-
-    Attributes:
-        most: how many there may be.
-        most_per_client: likewise, of one client; 0: no such limit.
-        open: how many there are.
-        per_client: how many each counted client has.
-        turned_away: how many found no room, since the start.
-    """
-
-    most: int
-    most_per_client: int
-    open: int = 0
-    per_client: Counter[str] = attrs.field(factory=Counter)
-    turned_away: int = 0
-
-    def enter(self, client: str) -> None:
-        """One more; an empty client is nobody in particular.
-
-        Raises:
-            ConsoleError: there is no room.
-        """
-        if self.open >= self.most:
-            raise ConsoleError(errors.TOO_MANY_SESSIONS, f"{Limit.CONNECTIONS} = {self.most}", limit=Limit.CONNECTIONS)
-        if client and 0 < self.most_per_client <= self.per_client[client]:
-            limit = Limit.CONNECTIONS_PER_CLIENT
-            raise ConsoleError(errors.TOO_MANY_SESSIONS, f"{limit} = {self.most_per_client}", limit=limit)
-        self.open += 1
-        if client:
-            self.per_client[client] += 1
-
-    def leave(self, client: str, count: int = 1) -> None:
-        """So many are over."""
-        self.open -= count
-        if client:
-            self.per_client[client] -= count
-            if self.per_client[client] <= 0:
-                del self.per_client[client]
-
-
-@attrs.frozen(kw_only=True)
+@attrs.define(eq=False, kw_only=True)
 class Shared:
     """What all workers share, in the supervisor.
 
     Attributes:
         authority: decides about consoles.
         callers: remembers the access endpoint's callers.
-        connections: counts those of browsers.
         metrics: counts events.
         tell_all: sends a message to every worker.
+        turned_away: connections that found no room, since the start.
     """
 
     authority: Authority[RemoteSession]
     callers: AccessMemory
-    connections: Connections
     metrics: Metrics
     tell_all: Callable[[Message], None]
+    turned_away: int = 0
+
+    def count_limit(self, limit: Limit) -> None:
+        """A limit has refused or ended something of a worker's."""
+        self.turned_away += limit in (Limit.CONNECTIONS, Limit.CONNECTIONS_PER_CLIENT)
+        self.metrics.limit_reached(limit)
 
 
 class Answers:
@@ -125,7 +85,6 @@ class Answers:
         self._number = number
         self._shared = shared
         self._tell = tell
-        self._connections: Counter[str] = Counter()
         self.sessions: dict[str, RemoteSession] = {}
 
     def handle(self, message: Message, reply: Reply) -> None:
@@ -137,12 +96,6 @@ class Answers:
         shared = self._shared
         try:
             match message:
-                case Enter():
-                    shared.connections.enter(message.client)
-                    self._connections[message.client] += 1
-                    reply(Done())
-                case Leave():
-                    self._leave(message.client)
                 case Admit():
                     reply(self._admit(message))
                 case Ended():
@@ -167,9 +120,7 @@ class Answers:
                 case AccessAnswered():
                     shared.metrics.access_answered(message.status)
                 case LimitReached():
-                    limit = Limit(message.limit)
-                    shared.connections.turned_away += limit in (Limit.CONNECTIONS, Limit.CONNECTIONS_PER_CLIENT)
-                    shared.metrics.limit_reached(limit)
+                    shared.count_limit(Limit(message.limit))
                 case _:
                     raise NotAMessage(type(message).__name__)
         except ConsoleError as error:
@@ -191,9 +142,6 @@ class Answers:
 
     def lose_all(self, detail: str) -> int:
         """The worker is gone, with all that it had; how many sessions those were."""
-        for client, count in self._connections.items():
-            self._shared.connections.leave(client, count)
-        self._connections.clear()
         lost = list(self.sessions.values())
         for session in lost:
             self._lose(session, detail)
@@ -204,14 +152,6 @@ class Answers:
             return self.sessions[session_id]
         except KeyError:
             raise NotAMessage(f"no session {session_id[:20]!r} is this worker's") from None
-
-    def _leave(self, client: str) -> None:
-        if self._connections[client] <= 0:
-            raise NotAMessage("a connection that was never let in")
-        self._connections[client] -= 1
-        if not self._connections[client]:
-            del self._connections[client]
-        self._shared.connections.leave(client)
 
     def _admit(self, message: Admit) -> Message:
         asking = message.asking

@@ -39,14 +39,14 @@ class Channel:
     def __init__(self, sock: socket.socket, handle: Callable[[Message, Reply], None]) -> None:
         sock.setblocking(False)
         self._socket = sock
-        self._stream = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
         self._handle = handle
         self._questions: dict[int, Callable[[Message | None], None]] = {}
         self._last_number = 0
         self._waiting: list[bytes] = []
         self._waiting_bytes = 0
+        #: Whoever reads messages sends what is to be said to them, in one write once all of them are read.
+        self._reading = False
         self._something_waits = trio.Event()
-        self._sending = False
         self._nothing_waits = trio.Event()
         self._closed = False
         self._scope = trio.CancelScope()
@@ -100,29 +100,34 @@ class Channel:
                     nursery.cancel_scope.cancel()
         finally:
             self._closed = True
-            self._stream.socket.close()
+            self._nothing_waits.set()
+            trio.lowlevel.notify_closing(self._socket)
+            self._socket.close()
             questions, self._questions = self._questions, {}
             for answered in questions.values():
                 answered(None)
 
     def flush(self) -> None:
         """Send now what can be sent without waiting."""
-        if self._sending or not self._waiting or self._closed:
+        if not self._waiting or self._closed:
             return
         data = b"".join(self._waiting)
         try:
             sent = self._socket.send(data)
         except BlockingIOError:
             sent = 0
-        except OSError:  # noticed by who receives
-            return
+        except OSError:  # whoever receives notices that; the peer's last words may still be there to be read
+            sent = len(data)
         rest = data[sent:]
         self._waiting[:] = [rest] if rest else []
         self._waiting_bytes = len(rest)
+        if not rest:
+            self._nothing_waits.set()
+            self._nothing_waits = trio.Event()
 
     async def all_sent(self) -> None:
         """Wait until nothing waits to be sent."""
-        while (self._waiting or self._sending) and not self._closed:
+        while self._waiting and not self._closed:
             await self._nothing_waits.wait()
 
     def _put(self, data: bytes) -> None:
@@ -132,43 +137,45 @@ class Channel:
         self._waiting_bytes += len(data)
         if self._waiting_bytes > MAX_WAITING_BYTES:
             self._scope.cancel()
-        self._something_waits.set()
+        if not self._reading:
+            self._something_waits.set()
 
     async def _send(self) -> None:
         while True:
             await self._something_waits.wait()
             self._something_waits = trio.Event()
-            data = b"".join(self._waiting)
-            self._waiting.clear()
-            self._waiting_bytes = 0
-            self._sending = True
-            try:
-                await self._stream.send_all(data)
-            except trio.BrokenResourceError:  # its last words may still be there to be read
-                return
-            self._sending = False
-            if not self._waiting:
-                self._nothing_waits.set()
-                self._nothing_waits = trio.Event()
+            self.flush()
+            while self._waiting:
+                await trio.lowlevel.wait_writable(self._socket)
+                self.flush()
 
     async def _receive(self) -> None:
         reader = Reader()
         while True:
+            await trio.lowlevel.wait_readable(self._socket)
             try:
-                data = await self._stream.receive_some(RECEIVE_BYTES)
-            except trio.BrokenResourceError:
+                data = self._socket.recv(RECEIVE_BYTES)
+            except BlockingIOError:
+                continue
+            except ConnectionError:
                 return
             if not data:
                 return
-            for number, message in reader.receive(data):
-                if number < 0:
-                    answered = self._questions.pop(-number, None)
-                    if answered is None:
-                        raise NotAMessage(f"an answer to no question: {type(message).__name__}")
-                    answered(message)
-                else:
-                    self._handle(message, self._reply_to(number))
+            self._reading = True
+            try:
+                for number, message in reader.receive(data):
+                    if number < 0:
+                        answered = self._questions.pop(-number, None)
+                        if answered is None:
+                            raise NotAMessage(f"an answer to no question: {type(message).__name__}")
+                        answered(message)
+                    else:
+                        self._handle(message, self._reply_to(number))
+            finally:
+                self._reading = False
             self.flush()
+            if self._waiting:
+                self._something_waits.set()
 
     def _reply_to(self, number: int) -> Reply:
         def reply(message: Message) -> None:

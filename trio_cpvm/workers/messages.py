@@ -65,7 +65,7 @@ class Start(Message):
         config: the text of the one in force.
         path: where that is, for the files it names.
         listeners: file descriptors, each with whether TLS is spoken there.
-        balance: file descriptor of the memory that says how much each worker has to do.
+        connections: file descriptor of the memory in which all workers' connections are counted.
         waiting: as in ``Waits``, one each.
     """
 
@@ -75,7 +75,7 @@ class Start(Message):
     path: str
     waiting: Sequence[tuple[str, str, int]]
     listeners: Sequence[tuple[int, bool]] = ()
-    balance: int = -1
+    connections: int = -1
 
 
 @attrs.frozen
@@ -285,23 +285,6 @@ class UseSignature(Message):
     caller: str
     mark: str
     lives_s: float
-
-
-# -- connections
-
-
-@attrs.frozen
-class Enter(Message):
-    """From a worker: one more browser connection, of that client (empty: nobody's). ``Done`` or ``Refused``."""
-
-    client: str
-
-
-@attrs.frozen
-class Leave(Message):
-    """From a worker: a connection that was let in is over."""
-
-    client: str
 
 
 # -- events, to be counted

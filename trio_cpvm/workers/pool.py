@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 import signal
 import socket
 import subprocess
@@ -21,8 +20,8 @@ import trio
 from ..errors import BadConfiguration
 from ..logger import get_logger
 from .answers import Answers, Shared
-from .balance import NOBODY, Balance
 from .channel import Channel, ChannelClosed, Reply
+from .connections import SharedConnections
 from .messages import (
     Details,
     Discard,
@@ -102,7 +101,8 @@ class Pool:
     Attributes:
         size: how many there are to be.
         shared: what they share.
-        start: what worker ``number`` is told first; listeners and balance are filled in here.
+        connections: where the workers count theirs.
+        start: what worker ``number`` is told first; the descriptors are filled in here.
         on_death: told whenever one has died that was not told to.
         version: of the configuration that is in force.
         workers: those that run, by number.
@@ -111,6 +111,7 @@ class Pool:
 
     size: int
     shared: Shared
+    connections: SharedConnections
     start: Callable[[int], Start]
     on_death: Callable[[], None]
     version: int = attrs.field(default=1, init=False)
@@ -142,14 +143,9 @@ class Pool:
             RuntimeError: likewise, any other fault.
         """
         self._sockets = sockets
-        balance, descriptor = Balance.create(self.size)
-        try:
-            async with trio.open_nursery() as nursery:
-                for number in range(1, self.size + 1):
-                    nursery.start_soon(self._keep, number, balance, descriptor)
-        finally:
-            balance.close()
-            os.close(descriptor)
+        async with trio.open_nursery() as nursery:
+            for number in range(1, self.size + 1):
+                nursery.start_soon(self._keep, number)
 
     def drain(self, left_s: float) -> None:
         """No worker takes new connections, and none is replaced."""
@@ -237,16 +233,16 @@ class Pool:
 
     # -- one worker
 
-    async def _keep(self, number: int, balance: Balance, descriptor: int) -> None:
+    async def _keep(self, number: int) -> None:
         """Run one worker, and another one in its place whenever it dies."""
         pause_s = 0.0
         while not self._ended.is_set():
             began = trio.current_time()
-            worker = await self._spawn(number, descriptor)
+            worker = await self._spawn(number)
             try:
                 await self._attend(worker)
             finally:
-                balance.write(number, NOBODY)
+                self.connections.clear(number)
             if worker.dismissed or self._ended.is_set():
                 continue
             self.on_death()
@@ -267,10 +263,10 @@ class Pool:
         if len(self._failed) == self.size:
             raise RuntimeError("no worker can be started; what they said is in the log")
 
-    async def _spawn(self, number: int, descriptor: int) -> WorkerProcess:
+    async def _spawn(self, number: int) -> WorkerProcess:
         ours, theirs = socket.socketpair()
         with theirs:
-            inherited = [theirs.fileno(), descriptor, *(sock for sock, _ in self._sockets)]
+            inherited = [theirs.fileno(), self.connections.descriptor, *(sock for sock, _ in self._sockets)]
             process = await trio.lowlevel.open_process(
                 [sys.executable, "-m", PROGRAM, str(theirs.fileno())],
                 pass_fds=inherited,
@@ -283,7 +279,7 @@ class Pool:
         channel = Channel(ours, handle)
         answers = Answers(number, self.shared, channel.tell)
         worker = WorkerProcess(number, self.version, process, channel, answers)
-        channel.tell(attrs.evolve(self.start(number), listeners=self._sockets, balance=descriptor))
+        channel.tell(attrs.evolve(self.start(number), listeners=self._sockets, connections=self.connections.descriptor))
         self.workers[number] = worker
         return worker
 

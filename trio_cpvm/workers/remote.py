@@ -20,7 +20,6 @@ from ..asking import Asking, plain_target
 from ..authority import Admission
 from ..config import AccessConfig
 from ..errors import ConsoleError, Reason
-from ..front import TooManyConnections
 from ..limiter import CAPACITY
 from ..limits import Limit
 from ..metrics import Counts, RefusedKind
@@ -32,11 +31,8 @@ from .messages import (
     AccessAnswered,
     Admit,
     Admitted,
-    Done,
     Ended,
-    Enter,
     Guess,
-    Leave,
     LimitReached,
     Look,
     MayResume,
@@ -217,43 +213,6 @@ class RemoteCounts(Counts):
 
     def limit_reached(self, limit: Limit) -> None:
         self._channel.tell(LimitReached(limit))
-
-
-class RemoteRoom:
-    """Asks the supervisor whether there is room for one more connection."""
-
-    def __init__(self, channel: Channel) -> None:
-        self._channel = channel
-
-    async def enter(self, client: str) -> None:
-        """As ``front.Room``; so is everything here."""
-        try:
-            await self._ask(client)
-        except ConsoleError as full:
-            raise TooManyConnections(full.limit or Limit.CONNECTIONS, full.detail) from None
-
-    async def _ask(self, client: str) -> None:
-        there, abandoned = trio.Event(), False
-        answers: list[Message | None] = []
-
-        def answered(answer: Message | None) -> None:
-            if abandoned and isinstance(answer, Done):
-                self.leave(client)
-            answers.append(answer)
-            there.set()
-
-        self._channel.question(Enter(client), answered)
-        try:
-            with trio.fail_after(ANSWER_S):
-                await there.wait()
-        except trio.TooSlowError:
-            raise _nobody() from None
-        finally:
-            abandoned = not answers
-        _check(answers[0])
-
-    def leave(self, client: str) -> None:
-        self._channel.tell(Leave(client))
 
 
 def _plain(asking: Asking) -> Asking:

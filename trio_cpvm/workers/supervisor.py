@@ -33,7 +33,8 @@ from ..logger import get_logger
 from ..metrics import Metrics
 from ..parts import Parts, make_parts
 from ..server import ADMIN_MAX_CONNECTIONS, Bound, limits_in, open_all, tell_bound, warn
-from .answers import Connections, Shared
+from .answers import Shared
+from .connections import SharedConnections
 from .messages import Start
 from .pool import Pool, WorkerProcess
 from .remote_session import RemoteSession
@@ -75,17 +76,20 @@ class Supervisor:
         self._inherited = inherited or InheritedSockets(())
         self._callers = AccessMemory(FailureLimiter(config.access.max_failures, config.access.failure_window_s))
         self.parts = make_parts(config, access_memory=self._callers)
-        self._browsers = Connections(config.server.max_connections, config.server.max_connections_per_client)
+        self._connected = SharedConnections.create(config.server.workers)
         self._prepared: tuple[str, Sequence[WorkerProcess]] = ("", ())
-        shared = Shared(
+        self._shared = Shared(
             authority=self.authority,
             callers=self._callers,
-            connections=self._browsers,
             metrics=self.metrics,
             tell_all=lambda message: self.pool.tell_all(message),
         )
         self.pool = Pool(
-            size=config.server.workers, shared=shared, start=self._start_of, on_death=self.metrics.worker_died
+            size=config.server.workers,
+            shared=self._shared,
+            connections=self._connected,
+            start=self._start_of,
+            on_death=self.metrics.worker_died,
         )
         self._repl = AttachedRepl(names=partial(names_of_process, self))
         self.admin_front = Front(
@@ -144,8 +148,6 @@ class Supervisor:
         self.parts = parts
         self.authority.configure(config)
         self._callers.configure(config.access)
-        self._browsers.most = config.server.max_connections
-        self._browsers.most_per_client = config.server.max_connections_per_client
         self.admin_front.head_timeout_s = config.server.head_timeout_s
         self._text, prepared = self._prepared
         self._prepared = ("", ())
@@ -167,7 +169,7 @@ class Supervisor:
     # -- operators
 
     def _show_in(self, metrics: Metrics) -> None:
-        metrics.watch_connections(self._connections, lambda: self._browsers.turned_away)
+        metrics.watch_connections(self._connections, lambda: self._shared.turned_away)
         metrics.watch_sessions(
             lambda: len(self.registry), lambda: self.registry.draining, lambda: self.registry.bytes_relayed
         )
@@ -181,7 +183,7 @@ class Supervisor:
 
     def _connections(self) -> dict[str, int]:
         """How many are open, by listener."""
-        return {"public": self._browsers.open, "admin": self.admin_front.connections}
+        return {"public": self._connected.open, "admin": self.admin_front.connections}
 
     def _attach(self, request: Request) -> TakeOver:
         if not self.config.admin.repl:
@@ -197,6 +199,7 @@ class Supervisor:
             BadConfiguration: as there, or a worker's at its start.
         """
         async with contextlib.AsyncExitStack() as stack:
+            stack.callback(self._connected.close)
             opened = await open_all(self.config, self._inherited, stack)
             listeners = [(listener, False) for listener in opened.plain] + [(one, True) for one in opened.tls]
             async with trio.open_nursery() as connections:

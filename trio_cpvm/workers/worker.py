@@ -25,8 +25,8 @@ from ..public_side import PublicSide
 from ..registry import Sessions
 from ..reload import keep_fixed
 from ..session import Session
-from .balance import NOBODY, Balance, SharedListener
 from .channel import Channel, Reply
+from .connections import NOBODY, SharedConnections, SharedListener, SharedRoom
 from .messages import (
     Details,
     Discard,
@@ -50,7 +50,7 @@ from .messages import (
     TellDetails,
     Waits,
 )
-from .remote import RemoteAdmission, RemoteCallerMemory, RemoteCounts, RemoteRoom, Waiting
+from .remote import RemoteAdmission, RemoteCallerMemory, RemoteCounts, Waiting
 
 log = get_logger("trio_cpvm.worker")
 
@@ -155,15 +155,15 @@ class Worker:
         self._stream = whole_lines(sys.stderr)
         self._configure_logging(config)
         parts = make_parts(config, access_memory=RemoteCallerMemory(channel, self._waiting["access"]))
+        self._connections = SharedConnections(start.connections, config.server.workers)
         self._public = PublicSide(
             parts,
             admission=RemoteAdmission(channel, self.sessions, self._waiting["token"]),
             metrics=RemoteCounts(channel),
-            room=RemoteRoom(channel),
+            room=SharedRoom(self._connections, self.number),
         )
-        self._balance = Balance(start.balance, config.server.workers)
-        self._public.acceptor.on_change = partial(self._balance.write, self.number)
-        stands_back = partial(self._balance.has_more, self.number)
+        self._public.acceptor.on_change = self._note_accepted
+        stands_back = partial(self._connections.has_more, self.number)
         self._plain, self._tls = (
             [
                 SharedListener(socket.socket(fileno=descriptor), stands_back)
@@ -178,10 +178,10 @@ class Worker:
         async with trio.open_nursery() as connections:
             async with trio.open_nursery() as accepting:
                 accepting.start_soon(partial(self._public.serve, self._plain, self._tls, connections=connections))
-                self._balance.write(self.number, 0)
+                self._connections.write_accepted(self.number, 0)
                 self._channel.tell(Ready())
                 await self._drained.wait()
-                self._balance.write(self.number, NOBODY)
+                self._connections.write_accepted(self.number, NOBODY)
                 accepting.cancel_scope.cancel()
             await self._finished.wait()
             connections.cancel_scope.cancel()
@@ -224,6 +224,10 @@ class Worker:
                 self._finished.set()
             case _:
                 raise NotAMessage(type(message).__name__)
+
+    def _note_accepted(self, count: int) -> None:
+        if not self._drained.is_set():
+            self._connections.write_accepted(self.number, count)
 
     def _note_waiting(self, waiting: Sequence[tuple[str, str, int]]) -> None:
         for kind, key, wait_s in waiting:
