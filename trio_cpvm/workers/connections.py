@@ -22,8 +22,10 @@ import trio.lowlevel
 from ..front import Room, TooManyConnections
 from ..limits import Limit
 
-#: How long who has more connections waits for who has fewer to accept the next one, in seconds.
+#: How long who has more connections waits for who has fewer to accept the next one, in seconds; twice as long each time
+#: that was good for something, up to the longest: all are woken for each connection, which costs.
 MOMENT_S = 0.001
+LONGEST_MOMENT_S = 0.016
 #: How long the lock may take, in seconds. It is held for microseconds, unless its holder is stopped just then.
 LOCK_S = 10.0
 #: Stands in the first field of a worker that is not there: nobody has more.
@@ -193,6 +195,7 @@ class SharedListener(trio.abc.Listener[trio.SocketStream]):
         sock.setblocking(False)
         self._socket = sock
         self._stands_back = stands_back
+        self._moment_s = MOMENT_S
 
     async def accept(self) -> trio.SocketStream:
         """As ``trio.SocketListener.accept``, but that it lets others go first. Cancelling it loses no connection.
@@ -204,15 +207,17 @@ class SharedListener(trio.abc.Listener[trio.SocketStream]):
         while True:
             await trio.lowlevel.wait_readable(self._socket)
             if self._stands_back():
-                await trio.sleep(MOMENT_S)
+                await trio.sleep(self._moment_s)
             try:
                 accepted, _ = self._socket.accept()
             except BlockingIOError:  # somebody else has it
+                self._moment_s = min(self._moment_s * 2, LONGEST_MOMENT_S)
                 continue
             except OSError as exc:
                 if exc.errno in _GONE:
                     continue
                 raise
+            self._moment_s = MOMENT_S
             return trio.SocketStream(trio.socket.from_stdlib_socket(accepted))
 
     async def aclose(self) -> None:

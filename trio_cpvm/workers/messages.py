@@ -22,6 +22,7 @@ from ..asking import Asking, PlainTarget
 MAX_MESSAGE_BYTES = 32 << 20
 LENGTH_BYTES = 4
 
+_decode = json.JSONDecoder().decode
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 
@@ -440,7 +441,7 @@ def decode(body: bytes | bytearray | memoryview) -> tuple[int, Message]:
         NotAMessage: it is none.
     """
     try:
-        name, number, *values = json.loads(bytes(body))
+        name, number, *values = _decode(str(body, "ascii"))
         if not isinstance(number, int):
             raise NotAMessage("its number is none")
         return number, Message.by_name[name].of(values)
