@@ -46,13 +46,15 @@ log = get_logger("trio_cpvm.supervisor")
 PROGRAM = "trio_cpvm.workers"
 #: How often a worker is asked whether it is there, in seconds.
 PING_S = 5.0
+#: A worker that does not answer for so many seconds hangs.
+HANG_S = 10.0
 #: How long a worker's start may take, in seconds.
 START_S = 30.0
 #: How long operators wait for a worker's report, in seconds.
 REPORT_S = 1.0
 #: How long a worker that is to end has for that before it is killed, in seconds.
 END_S = 5.0
-#: A worker that dies sooner than so many seconds after its start is not replaced at once, but after a pause.
+#: A worker that dies sooner than so many seconds after its start, and again, is replaced after a pause only, which grows.
 SOON_S = 10.0
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
@@ -70,6 +72,7 @@ class WorkerProcess:
         answers: what it is answered with.
         ready: whether it serves browsers.
         settled: set once it does, or never will.
+        watched: the wait until it is asked next whether it is there.
         gone: set once its process has ended.
         dismissed: it has been told to end.
         fault: why it could not start, if it has said so.
@@ -83,6 +86,7 @@ class WorkerProcess:
     answers: Answers
     ready: bool = False
     settled: trio.Event = attrs.field(factory=trio.Event)
+    watched: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     gone: trio.Event = attrs.field(factory=trio.Event)
     dismissed: bool = False
     fault: Failed | None = None
@@ -235,7 +239,7 @@ class Pool:
 
     async def _keep(self, number: int) -> None:
         """Run one worker, and another one in its place whenever it dies."""
-        pause_s = 0.0
+        in_a_row = 0
         while not self._ended.is_set():
             began = trio.current_time()
             worker = await self._spawn(number)
@@ -248,9 +252,8 @@ class Pool:
             self.on_death()
             if not worker.ready:
                 self._note_fault(worker)
-            soon = trio.current_time() - began < SOON_S
-            pause_s = min(max(FIRST_PAUSE_S, pause_s * 2), LONGEST_PAUSE_S) if soon else 0.0
-            with trio.move_on_after(pause_s):
+            in_a_row = in_a_row + 1 if trio.current_time() - began < SOON_S else 0
+            with trio.move_on_after(_pause_s(in_a_row)):
                 await self._ended.wait()
 
     def _note_fault(self, worker: WorkerProcess) -> None:
@@ -333,15 +336,21 @@ class Pool:
             worker.process.kill()
             return
         while True:
-            await trio.sleep(PING_S)
+            with trio.CancelScope() as worker.watched:
+                await trio.sleep(PING_S)
             try:
-                await worker.channel.ask(Ping())
+                await worker.channel.ask(Ping(), within_s=HANG_S)
             except ChannelClosed:
                 return
             except trio.TooSlowError:
                 log.error("worker hangs", number=worker.number, pid=worker.process.pid)
                 worker.process.kill()
                 return
+
+
+def _pause_s(in_a_row: int) -> float:
+    """How long to wait before a worker is replaced that died soon after its start, so many times in a row."""
+    return min(FIRST_PAUSE_S * 2 ** (in_a_row - 2), LONGEST_PAUSE_S) if in_a_row > 1 else 0.0
 
 
 async def _reap(process: trio.Process) -> None:

@@ -1,0 +1,194 @@
+"""The supervisor in the test's own process, with real workers: one hangs, or cannot do as it is told."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from urllib.parse import quote
+
+import attrs
+import pytest
+import trio
+import trio.testing
+
+from tests.helpers import KEY, PASSWORD, within
+from tests.workers.daemon import CONFIG, runs
+from trio_cpvm.models import ConsoleTarget, Secret
+from trio_cpvm.reload import Reloader
+from trio_cpvm.server import Bound
+from trio_cpvm.testing import (
+    EchoForever,
+    RfbClient,
+    ScriptedVncServer,
+    WebSocketDouble,
+    http_get,
+    listening,
+    open_websocket,
+)
+from trio_cpvm.token import TokenKey, mint_token, write_key_file
+from trio_cpvm.workers import pool
+from trio_cpvm.workers.supervisor import Supervisor
+
+timely = within(60)
+
+
+@attrs.frozen
+class Running:
+    supervisor: Supervisor
+    bound: Bound
+    path: Path
+
+    async def ask(self, path: str) -> bytes:
+        host, _, port = self.bound.admin[0].removeprefix("http://").rpartition(":")
+        async with await trio.open_tcp_stream(host, int(port)) as stream:
+            return (await http_get(stream, path, host="localhost")).body
+
+    async def sessions(self) -> list[dict[str, object]]:
+        listed = json.loads(await self.ask("/sessions"))["sessions"]
+        assert isinstance(listed, list)
+        return listed
+
+
+def write(path: Path, key: str, **settings: str) -> str:
+    usual = {"second_viewer": "share", **dict.fromkeys(("server", "token", "session", "log", "more"), "")}
+    path.write_text(CONFIG.format(workers=2, key=key, **{**usual, **settings}))
+    return path.read_text()
+
+
+@contextlib.asynccontextmanager
+async def running(folder: Path, **settings: str) -> AsyncIterator[Running]:
+    path = folder / "c.toml"
+    write_key_file(folder / "key.json", KEY)
+    text = write(path, "key.json", **settings)
+    async with trio.open_nursery() as nursery:
+        supervisor = Supervisor(text, path)
+        bound: Bound = await nursery.start(supervisor.run)
+        yield Running(supervisor, bound, path)
+        supervisor.stop()
+
+
+@contextlib.asynccontextmanager
+async def consoles(running: Running, count: int) -> AsyncIterator[list[WebSocketDouble]]:
+    """Consoles with a host that echoes, spread over the workers."""
+    host, _, port = running.bound.public[0].removeprefix("http://").rpartition(":")
+    async with (
+        listening(ScriptedVncServer(password=PASSWORD, then=[EchoForever()]).serve) as (_, vnc),
+        contextlib.AsyncExitStack() as stack,
+    ):
+        target = ConsoleTarget(host="127.0.0.1", port=vnc, password=Secret(PASSWORD), not_after=time.time() + 600)
+        opened = []
+        for _ in range(count):
+            stream = await stack.enter_async_context(await trio.open_tcp_stream(host, int(port)))
+            path = f"/websockify?token={quote(mint_token(target, KEY), safe='')}"
+            opened.append(await open_websocket(stream, path, host="localhost"))
+            await RfbClient(opened[-1]).handshake()
+        yield opened
+
+
+def logged(caplog: pytest.LogCaptureFixture, event: str) -> list[dict[str, object]]:
+    lines = [record.msg for record in caplog.records if isinstance(record.msg, dict)]
+    return [line for line in lines if line["event"] == event]
+
+
+@timely
+async def test_a_worker_that_hangs_is_left_out_and_then_replaced(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "REPORT_S", 0.05)
+    async with running(tmp_path) as daemon, consoles(daemon, 2) as browsers:
+        listed = await daemon.sessions()
+        assert [one["phase"] for one in listed] == ["relay", "relay"]
+        hung, other = daemon.supervisor.pool.workers[1], daemon.supervisor.pool.workers[2]
+        os.kill(hung.process.pid, signal.SIGSTOP)
+        assert [one["id"] for one in await daemon.sessions()] == [one["id"] for one in listed]
+        monkeypatch.setattr(pool, "PING_S", 0.05)
+        monkeypatch.setattr(pool, "HANG_S", 0.05)
+        hung.watched.cancel()  # it would look after the usual time only
+        await hung.gone.wait()
+        assert not runs(hung.process.pid)
+        assert [one["worker"] for one in await daemon.sessions()] == [2]
+        assert other in daemon.supervisor.pool.serving
+        assert logged(caplog, "worker hangs")
+        (died,) = logged(caplog, "worker died")
+        assert (died["number"], died["how"], died["sessions"]) == (1, "SIGKILL", 1)
+        (record,) = logged(caplog, "session ended")
+        assert record["reason"] == "internal-error"
+        await browsers[0].aclose()
+
+
+@timely
+async def test_what_one_worker_cannot_do_nobody_does(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A key file that only this process can read: a descriptor of its own."""
+    async with running(tmp_path) as daemon:
+        before = daemon.supervisor.parts
+        reloader = Reloader(daemon.supervisor, daemon.path, configure_logging=lambda _: None)
+        write_key_file(tmp_path / "other.json", TokenKey(bytes(16), bytes(16)))
+        with (tmp_path / "other.json").open("rb") as file:
+            own = f"/proc/self/fd/{file.fileno()}"
+            write(daemon.path, own, session="max_sessions = 7")
+            await reloader.reload()
+        (refused,) = logged(caplog, "configuration refused")
+        assert str(refused["detail"]).startswith(own)
+        assert daemon.supervisor.parts is before
+        assert json.loads(await daemon.ask("/sessions"))["max_sessions"] == 1000
+        async with consoles(daemon, 2):
+            pass
+        write(daemon.path, str(tmp_path / "key.json"), session="max_sessions = 7")
+        await reloader.reload()
+        assert logged(caplog, "configuration reloaded")
+        assert json.loads(await daemon.ask("/sessions"))["max_sessions"] == 7
+        assert b'trio_cpvm_config_reloads_total{result="refused"} 1.0' in await daemon.ask("/metrics")
+
+
+@timely
+async def test_a_worker_that_starts_later_has_the_configuration_in_force(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And the keys that were fixed at the start, whatever the file says of them."""
+    async with running(tmp_path) as daemon:
+        reloader = Reloader(daemon.supervisor, daemon.path, configure_logging=lambda _: None)
+        other = TokenKey(bytes(16), bytes(16))
+        write_key_file(tmp_path / "other.json", other)
+        text = write(daemon.path, "other.json").replace("workers = 2", "workers = 64")
+        daemon.path.write_text(text)
+        await reloader.reload()
+        (kept,) = logged(caplog, "needs a restart")
+        assert kept["key"] == "server.workers"
+        for worker in daemon.supervisor.pool.serving:
+            worker.process.kill()
+            await worker.gone.wait()
+        while len(daemon.supervisor.pool.serving) < 2:
+            await trio.testing.wait_all_tasks_blocked(0.05)
+        host, _, port = daemon.bound.public[0].removeprefix("http://").rpartition(":")
+        target = ConsoleTarget(host="127.0.0.1", port=1, not_after=time.time() + 600)
+        for key, status in ((other, 200), (KEY, 403)):
+            async with await trio.open_tcp_stream(host, int(port)) as stream:
+                path = f"/novnc?token={quote(mint_token(target, key), safe='')}"
+                assert (await http_get(stream, path, host="localhost")).status == status
+
+
+@timely
+async def test_without_a_worker_it_is_not_ready(tmp_path: Path) -> None:
+    async with running(tmp_path) as daemon:
+        assert await daemon.ask("/readyz") == b"ready\n"
+        for worker in daemon.supervisor.pool.serving:
+            worker.ready = False
+        assert await daemon.ask("/readyz") == b"no worker serves\n"
+        assert await daemon.ask("/healthz") == b"ok\n"
+
+
+@timely
+async def test_cancelled_it_leaves_no_process(tmp_path: Path) -> None:
+    pids = []
+    with trio.CancelScope() as scope:
+        async with running(tmp_path) as daemon:
+            pids = [worker.process.pid for worker in daemon.supervisor.pool.serving]
+            scope.cancel()
+            await trio.lowlevel.checkpoint()
+    assert len(pids) == 2
+    assert not any(runs(pid) for pid in pids)
