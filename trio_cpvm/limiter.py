@@ -5,8 +5,8 @@ from __future__ import annotations
 import ipaddress
 import math
 from collections import OrderedDict, deque
-from functools import lru_cache
 from collections.abc import Iterator
+from functools import lru_cache
 
 #: How many addresses are remembered at once; the ones that failed longest ago are forgotten first.
 CAPACITY = 10_000

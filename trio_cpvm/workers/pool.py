@@ -54,7 +54,7 @@ START_S = 30.0
 REPORT_S = 1.0
 #: How long a worker that is to end has for that before it is killed, in seconds.
 END_S = 5.0
-#: A worker that dies sooner than so many seconds after its start, and again, is replaced after a pause only, which grows.
+#: A worker that dies sooner than that after its start, and again, is replaced after a pause only, which grows; seconds.
 SOON_S = 10.0
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
