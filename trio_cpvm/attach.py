@@ -37,8 +37,12 @@ _LEAVE = frozenset({"exit", "exit()", "quit", "quit()"})
 _WHY = {403: "", 404: "; it has admin.repl = false", 503: ""}
 
 
-def run_attached(address: ListenAddress) -> None:
+def run_attached(address: ListenAddress, worker: int | None = None) -> None:
     """Attach to the daemon at an admin listener and talk until the operator leaves or the daemon ends.
+
+    Args:
+        address: the admin listener.
+        worker: which of several processes; ``None``: the one that was started.
 
     Raises:
         AdminUnreachable: there is no attaching there.
@@ -47,7 +51,7 @@ def run_attached(address: ListenAddress) -> None:
         raise AdminUnreachable(
             f"admin.listen = {address}: attaching needs a unix socket, by which the daemon knows who it is talking to"
         )
-    with _connected(address) as daemon:
+    with _connected(address, worker) as daemon:
         if sys.stdin.isatty():
             with contextlib.suppress(ImportError):
                 import readline  # noqa: F401 -- gives ``input`` line editing and a history, which is kept nowhere
@@ -58,12 +62,15 @@ def run_attached(address: ListenAddress) -> None:
 
 
 @contextlib.contextmanager
-def _connected(address: UnixAddress) -> Iterator[_Daemon]:
+def _connected(address: UnixAddress, worker: int | None) -> Iterator[_Daemon]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         sock.settimeout(TIMEOUT_S)
         try:
             sock.connect(address.path)
-            request = f"GET /repl HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: {PROTOCOL}\r\n\r\n"
+            query = f"?worker={worker}" if worker is not None else ""
+            request = (
+                f"GET /repl{query} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: {PROTOCOL}\r\n\r\n"
+            )
             sock.sendall(request.encode())
             head, rest = _read_head(sock)
         except OSError as exc:
@@ -71,7 +78,8 @@ def _connected(address: UnixAddress) -> Iterator[_Daemon]:
         status = int(head[9:12]) if head.startswith(b"HTTP/1.1 ") and head[9:12].isdigit() else 0
         if status != 101:
             said = printable(rest.decode("utf-8", "replace").strip())
-            raise AdminUnreachable(f"{address} answered {status or 'something else'}{_WHY.get(status, '')}: {said}")
+            why = _WHY.get(status, "") + (", or no such worker" if status == 404 and worker is not None else "")
+            raise AdminUnreachable(f"{address} answered {status or 'something else'}{why}: {said}")
         sock.settimeout(None)  # a statement may take its time
         yield _Daemon(sock, rest)
 

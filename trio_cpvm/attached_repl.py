@@ -74,9 +74,10 @@ class AttachedRepl:
         """
         if PROTOCOL not in (item.lower() for item in request.header_items("upgrade")):
             raise ConsoleError(errors.BAD_REQUEST, f"no Upgrade: {PROTOCOL}")
-        return TakeOver(self._serve)
+        return TakeOver(self.serve)
 
-    async def _serve(self, stream: trio.abc.Stream) -> None:
+    async def serve(self, stream: trio.abc.Stream) -> None:
+        """Let in whoever has asked on this connection, if they may; until they leave."""
         peer = self.peer(stream)
         if peer is None or peer.uid not in (0, os.geteuid()):
             log.warning("attaching refused", uid=peer.uid if peer else None, pid=peer.pid if peer else None)

@@ -393,16 +393,17 @@ def new_caller_command(name: str, bearer: bool, signed: bool, machines: tuple[st
 @click.option("--attach", is_flag=True, help="Inside the running daemon, through its admin unix socket (admin.repl).")
 @click.option("--config", "config_path", type=click.Path(path_type=Path), help="With --attach: for its admin.listen.")
 @click.option("--admin", metavar="ADDRESS", help="With --attach: the admin listener itself, unix:/path.")
+@click.option("--worker", type=click.IntRange(min=1), help="With --attach: which of several processes.")
 @_command
-def repl(attach: bool, config_path: Path | None, admin: str | None) -> None:
+def repl(attach: bool, config_path: Path | None, admin: str | None, worker: int | None) -> None:
     """A trio REPL: top-level await, with the package's names and doubles in reach, or a running daemon's own."""
     if attach:
         from .attach import run_attached
 
-        run_attached(_admin_address(config_path, admin))
+        run_attached(_admin_address(config_path, admin), worker)
         return
-    if config_path is not None or admin is not None:
-        raise click.UsageError("--config and --admin go with --attach")
+    if config_path is not None or admin is not None or worker is not None:
+        raise click.UsageError("--config, --admin and --worker go with --attach")
     from .repl import run_repl
 
     run_repl()

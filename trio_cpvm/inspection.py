@@ -13,9 +13,10 @@ import trio
 from . import errors
 from .admin import describe
 from .config import Config
-from .metrics import Metrics
+from .metrics import Counts
 from .registry import Sessions
 from .session import Session
+from .shown import Shown, ShownSessions
 from .streams import socket_state, stream_layers
 from .task_tree import task_tree
 
@@ -23,6 +24,13 @@ HELP = """\
 sessions()     the running sessions           tasks()    the task tree, with the sessions' tasks
 session(id)    one of them, as an object      state(id)  all that there is to know of one
 server, registry, config, metrics             the daemon's own objects
+trio, errors                                  modules
+"""
+SUPERVISORS_HELP = """\
+This is the supervisor; ``trio-cpvm repl --attach --worker 1`` is where sessions are.
+sessions()     the running sessions           tasks()    this process's task tree
+session(id)    what is known of one here
+supervisor, registry, config                  the daemon's own objects
 trio, errors                                  modules
 """
 _COLUMNS = (
@@ -64,7 +72,7 @@ class Daemon(Protocol):
         ...
 
     @property
-    def metrics(self) -> Metrics:
+    def metrics(self) -> Counts:
         """What was counted."""
         ...
 
@@ -86,20 +94,22 @@ def names_in_reach(daemon: Daemon) -> Mapping[str, object]:
     }
 
 
-def names_of_process(daemon: object) -> Mapping[str, object]:
-    """Likewise, in a process that has no sessions of its own: the supervisor."""
+def names_in_supervisor(supervisor: object, registry: ShownSessions, config: Config) -> Mapping[str, object]:
+    """Likewise, in a process that knows of sessions, and has none."""
     return {
-        "supervisor": daemon,
+        "supervisor": supervisor,
+        "registry": registry,
+        "config": config,
+        "sessions": lambda: sessions_table(registry),
+        "session": registry.get,
         "tasks": lambda: Report(task_tree()),
-        "help": Report(
-            "supervisor     what there is, as an object\ntasks()        the task tree\ntrio, errors   modules"
-        ),
+        "help": Report(SUPERVISORS_HELP.rstrip("\n")),
         "trio": trio,
         "errors": errors,
     }
 
 
-def sessions_table(registry: Sessions[Session]) -> Report:
+def sessions_table(registry: Iterable[Shown]) -> Report:
     """The running sessions, a line each."""
     described = [describe(session) for session in registry]
     return Report(_table(_COLUMNS, [[str(one[column]) for column in _COLUMNS] for one in described]))

@@ -40,7 +40,7 @@ workers = {workers}
 drain_timeout_s = 1
 {server}
 [admin]
-listen = "127.0.0.1:0"
+{admin}
 [token]
 key_files = ["{key}"]
 {token}
@@ -53,6 +53,16 @@ format = "json"
 {log}
 {more}
 """
+
+
+def config_with(*, workers: int = 2, key: str, **settings: str) -> str:
+    """A configuration; ``settings`` are more for its tables, by name."""
+    usual = {
+        "second_viewer": "share",
+        "admin": 'listen = "127.0.0.1:0"',
+        **dict.fromkeys(("server", "token", "session", "log", "more"), ""),
+    }
+    return CONFIG.format(workers=workers, key=key, **{**usual, **settings})
 
 
 def wait_for(probe: Callable[[], T | None], what: str) -> T:
@@ -117,8 +127,7 @@ class Daemon:
 
     def write(self, **settings: str) -> None:
         self.settings = settings
-        usual = {"second_viewer": "share", **dict.fromkeys(("server", "token", "session", "log", "more"), "")}
-        text = CONFIG.format(workers=self._workers, key=self._key, **{**usual, **settings})
+        text = config_with(workers=self._workers, key=self._key, **settings)
         (self.folder / "c.toml").write_text(text)
 
     async def reload(self, **settings: str) -> None:

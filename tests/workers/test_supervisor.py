@@ -17,7 +17,7 @@ import trio
 import trio.testing
 
 from tests.helpers import KEY, PASSWORD, within
-from tests.workers.daemon import CONFIG, runs
+from tests.workers.daemon import config_with, runs
 from trio_cpvm.models import ConsoleTarget, Secret
 from trio_cpvm.reload import Reloader
 from trio_cpvm.server import Bound
@@ -55,8 +55,7 @@ class Running:
 
 
 def write(path: Path, key: str, **settings: str) -> str:
-    usual = {"second_viewer": "share", **dict.fromkeys(("server", "token", "session", "log", "more"), "")}
-    path.write_text(CONFIG.format(workers=2, key=key, **{**usual, **settings}))
+    path.write_text(config_with(key=key, **settings))
     return path.read_text()
 
 
@@ -192,3 +191,24 @@ async def test_cancelled_it_leaves_no_process(tmp_path: Path) -> None:
             await trio.lowlevel.checkpoint()
     assert len(pids) == 2
     assert not any(runs(pid) for pid in pids)
+
+
+@timely
+@pytest.mark.parametrize(("worker", "status"), [("", 101), ("?worker=2", 101), ("?worker=3", 404), ("?worker=x", 404)])
+async def test_an_operator_attaches_to_any_process(worker: str, status: int, tmp_path: Path) -> None:
+    admin = f'listen = "unix:{tmp_path}/admin.sock"\nrepl = true'
+    async with running(tmp_path, admin=admin) as daemon:
+        pids = {"": os.getpid(), "?worker=2": daemon.supervisor.pool.workers[2].process.pid}
+        async with await trio.open_unix_socket(f"{tmp_path}/admin.sock") as stream:
+            head = (
+                f"GET /repl{worker} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: trio-cpvm-repl\r\n"
+            )
+            await stream.send_all(head.encode() + b"\r\n")
+            said = await stream.receive_some()
+            assert said.startswith(b"HTTP/1.1 %d " % status)
+            if status == 101:
+                await stream.send_all(b'{"run": "import os; os.getpid(); len(sessions())"}\n')
+                while b"done" not in said.partition(b"done")[2]:
+                    said += await stream.receive_some()
+                assert b"%d" % pids[worker] in said
+                assert b"Error" not in said

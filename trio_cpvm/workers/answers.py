@@ -5,7 +5,7 @@ One object for each worker that runs; what it leaves behind when its process die
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import cast
 
 import attrs
@@ -23,6 +23,7 @@ from .channel import Reply
 from .messages import (
     AccessAnswered,
     Admit,
+    Details,
     Done,
     Ended,
     Guess,
@@ -128,17 +129,23 @@ class Answers:
         except (ValueError, TypeError) as exc:
             raise NotAMessage(f"{type(message).__name__}: {exc}") from exc
 
-    def note(self, reports: Sequence[Sequence[object]]) -> None:
+    def note(self, answer: Message) -> int:
         """What the worker says of its sessions; of those that began or ended in the meantime nothing is known.
+
+        Returns:
+            how many tasks it has.
 
         Raises:
             NotAMessage: it says nothing of the kind.
         """
-        for values in reports:
+        if not isinstance(answer, Details) or not isinstance(answer.tasks, int):
+            raise NotAMessage(type(answer).__name__)
+        for values in answer.sessions:
             details = session_details(values)
             session = self.sessions.get(details.id)
             if session is not None:
                 session.details = details
+        return answer.tasks
 
     def lose_all(self, detail: str) -> int:
         """The worker is gone, with all that it had; how many sessions those were."""

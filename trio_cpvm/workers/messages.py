@@ -67,6 +67,7 @@ class Start(Message):
         path: where that is, for the files it names.
         listeners: file descriptors, each with whether TLS is spoken there.
         connections: file descriptor of the memory in which all workers' connections are counted.
+        operators: file descriptor at which connections of operators are handed over who want to attach.
         waiting: as in ``Waits``, one each.
     """
 
@@ -77,6 +78,7 @@ class Start(Message):
     waiting: Sequence[tuple[str, str, int]]
     listeners: Sequence[tuple[int, bool]] = ()
     connections: int = -1
+    operators: int = -1
 
 
 @attrs.frozen

@@ -23,7 +23,6 @@ from .answers import Answers, Shared
 from .channel import Channel, ChannelClosed, Reply
 from .connections import SharedConnections
 from .messages import (
-    Details,
     Discard,
     Drain,
     Failed,
@@ -69,6 +68,7 @@ class WorkerProcess:
         version: of the configuration that it has.
         process: the process.
         channel: to it.
+        operators: takes connections of operators who want to attach to it.
         answers: what it is answered with.
         ready: whether it serves browsers.
         settled: set once it does, or never will.
@@ -83,6 +83,7 @@ class WorkerProcess:
     version: int
     process: trio.Process
     channel: Channel
+    operators: socket.socket
     answers: Answers
     ready: bool = False
     settled: trio.Event = attrs.field(factory=trio.Event)
@@ -92,8 +93,15 @@ class WorkerProcess:
     fault: Failed | None = None
     tasks: int = 0
 
+    async def hand_over(self, stream: trio.abc.Stream) -> None:
+        """Give it an operator's connection, which is its own from then on."""
+        if isinstance(stream, trio.SocketStream):
+            await trio.lowlevel.wait_writable(self.operators)
+            socket.send_fds(self.operators, [b"\0"], [stream.socket.fileno()])
+
     def dismiss(self) -> None:
         """Let it end, with all that it has."""
+        self.ready = False
         self.dismissed = True
         self.channel.tell(Finish())
 
@@ -175,9 +183,10 @@ class Pool:
                 answer = await worker.channel.ask(TellDetails(), within_s=REPORT_S)
             except (ChannelClosed, trio.TooSlowError):
                 return
-            if isinstance(answer, Details):
-                worker.tasks = answer.tasks
-                worker.answers.note(answer.sessions)
+            try:
+                worker.tasks = worker.answers.note(answer)
+            except NotAMessage as exc:
+                _makes_no_sense(worker, exc)
 
         async with trio.open_nursery() as nursery:
             for worker in self.serving:
@@ -250,8 +259,7 @@ class Pool:
             if worker.dismissed or self._ended.is_set():
                 continue
             self.on_death()
-            if not worker.ready:
-                self._note_fault(worker)
+            self._note_fault(worker)
             in_a_row = in_a_row + 1 if trio.current_time() - began < SOON_S else 0
             with trio.move_on_after(_pause_s(in_a_row)):
                 await self._ended.wait()
@@ -268,8 +276,11 @@ class Pool:
 
     async def _spawn(self, number: int) -> WorkerProcess:
         ours, theirs = socket.socketpair()
-        with theirs:
-            inherited = [theirs.fileno(), self.connections.descriptor, *(sock for sock, _ in self._sockets)]
+        operators, operators_there = socket.socketpair(type=socket.SOCK_SEQPACKET)
+        operators.setblocking(False)
+        at = operators_there.fileno()
+        with theirs, operators_there:
+            inherited = [theirs.fileno(), at, self.connections.descriptor, *(sock for sock, _ in self._sockets)]
             process = await trio.lowlevel.open_process(
                 [sys.executable, "-m", PROGRAM, str(theirs.fileno())],
                 pass_fds=inherited,
@@ -281,8 +292,10 @@ class Pool:
 
         channel = Channel(ours, handle)
         answers = Answers(number, self.shared, channel.tell)
-        worker = WorkerProcess(number, self.version, process, channel, answers)
-        channel.tell(attrs.evolve(self.start(number), listeners=self._sockets, connections=self.connections.descriptor))
+        worker = WorkerProcess(number, self.version, process, channel, operators, answers)
+        start = self.start(number)
+        memory = self.connections.descriptor
+        channel.tell(attrs.evolve(start, listeners=self._sockets, connections=memory, operators=at))
         self.workers[number] = worker
         return worker
 
@@ -310,8 +323,7 @@ class Pool:
                 await worker.channel.run()
                 nursery.cancel_scope.cancel()
         except* NotAMessage as group:
-            log.error("worker makes no sense", number=worker.number, detail=str(group.exceptions[0]))
-            worker.process.kill()
+            _makes_no_sense(worker, group.exceptions[0])
         except* Exception:
             log.exception("internal error")
             worker.process.kill()
@@ -321,6 +333,7 @@ class Pool:
             worker.ready = False
             worker.settled.set()
             worker.gone.set()
+            worker.operators.close()
             self.workers.pop(worker.number, None)
             lost = worker.answers.lose_all(f"the process of worker {worker.number} died")
         if not worker.dismissed or worker.process.returncode:
@@ -360,6 +373,11 @@ async def _reap(process: trio.Process) -> None:
     if process.returncode is None:
         process.kill()
         await process.wait()
+
+
+def _makes_no_sense(worker: WorkerProcess, why: Exception) -> None:
+    log.error("worker makes no sense", number=worker.number, detail=str(why))
+    worker.process.kill()
 
 
 def _how(status: int | None) -> str:

@@ -8,7 +8,7 @@ Has the face of ``server.Server``.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from ..errors import ConsoleError
 from ..front import Front
 from ..http import Request
 from ..http_io import TakeOver
-from ..inspection import names_of_process
+from ..inspection import names_in_supervisor
 from ..limiter import FailureLimiter
 from ..listeners import InheritedSockets
 from ..logger import get_logger
@@ -91,7 +91,7 @@ class Supervisor:
             start=self._start_of,
             on_death=self.metrics.worker_died,
         )
-        self._repl = AttachedRepl(names=partial(names_of_process, self))
+        self._repl = AttachedRepl(names=self._names)
         self.admin_front = Front(
             site=AdminSite(
                 registry=self.registry,
@@ -188,7 +188,17 @@ class Supervisor:
     def _attach(self, request: Request) -> TakeOver:
         if not self.config.admin.repl:
             raise ConsoleError(errors.NOT_FOUND, "admin.repl = false")
-        return self._repl.attach(request)
+        number = request.parameter("worker")
+        answer = self._repl.attach(request)
+        if number is None:
+            return answer
+        worker = self.pool.workers.get(int(number)) if number.isascii() and number.isdigit() else None
+        if worker is None or not worker.ready:
+            raise ConsoleError(errors.NOT_FOUND, "no such worker")
+        return TakeOver(worker.hand_over)
+
+    def _names(self) -> Mapping[str, object]:
+        return names_in_supervisor(self, self.registry, self.config)
 
     # -- from start to end
 

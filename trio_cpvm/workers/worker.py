@@ -16,8 +16,10 @@ import attrs
 import trio
 
 from .. import errors
+from ..attached_repl import AttachedRepl
 from ..config import Config, config_of
 from ..errors import BadConfiguration
+from ..inspection import names_in_reach
 from ..logger import get_logger
 from ..logs import configure_logging, whole_lines
 from ..parts import Parts, discard, make_parts
@@ -135,7 +137,9 @@ class Worker:
         nursery: for what it does beside.
 
     Attributes:
+        number: which one it is.
         sessions: those that run here.
+        metrics: is told of events.
 
     Raises:
         BadConfiguration: something that the configuration names cannot be used.
@@ -156,10 +160,13 @@ class Worker:
         self._configure_logging(config)
         parts = make_parts(config, access_memory=RemoteCallerMemory(channel, self._waiting["access"]))
         self._connections = SharedConnections(start.connections, config.server.workers)
+        self._operators = socket.socket(fileno=start.operators)
+        self._operators.setblocking(False)
+        self.metrics = RemoteCounts(channel)
         self._public = PublicSide(
             parts,
             admission=RemoteAdmission(channel, self.sessions, self._waiting["token"]),
-            metrics=RemoteCounts(channel),
+            metrics=self.metrics,
             room=SharedRoom(self._connections, self.number),
         )
         self._public.acceptor.on_change = self._note_accepted
@@ -173,9 +180,20 @@ class Worker:
             for with_tls in (False, True)
         )
 
+    @property
+    def registry(self) -> Sessions[Session]:
+        """The sessions that run here."""
+        return self.sessions
+
+    @property
+    def config(self) -> Config:
+        """The configuration in use."""
+        return self._public.parts.config
+
     async def run(self) -> None:
         """Serve until the supervisor says that it is over."""
         async with trio.open_nursery() as connections:
+            connections.start_soon(self._take_operators, connections)
             async with trio.open_nursery() as accepting:
                 accepting.start_soon(partial(self._public.serve, self._plain, self._tls, connections=connections))
                 self._connections.write_accepted(self.number, 0)
@@ -228,6 +246,26 @@ class Worker:
     def _note_accepted(self, count: int) -> None:
         if not self._drained.is_set():
             self._connections.write_accepted(self.number, count)
+
+    async def _take_operators(self, connections: trio.Nursery) -> None:
+        """Serve the connections that the supervisor hands over; who is at the other end the kernel still says."""
+        repl = AttachedRepl(names=partial(names_in_reach, self))
+        while True:
+            await trio.lowlevel.wait_readable(self._operators)
+            message, descriptors, _, _ = socket.recv_fds(self._operators, 1, 1)
+            if not message:
+                return
+            for descriptor in descriptors:
+                connections.start_soon(self._attach, repl, socket.socket(fileno=descriptor))
+
+    async def _attach(self, repl: AttachedRepl, sock: socket.socket) -> None:
+        async with trio.SocketStream(trio.socket.from_stdlib_socket(sock)) as stream:
+            try:
+                await repl.serve(stream)
+            except* (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
+                pass
+            except* Exception:
+                log.exception("internal error")
 
     def _note_waiting(self, waiting: Sequence[tuple[str, str, int]]) -> None:
         for kind, key, wait_s in waiting:
