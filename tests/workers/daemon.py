@@ -55,7 +55,7 @@ format = "json"
 """
 
 
-def config_with(*, workers: int = 2, key: str, **settings: str) -> str:
+def config_with(*, key: str, workers: str = "2", **settings: str) -> str:
     """A configuration; ``settings`` are more for its tables, by name."""
     usual = {
         "second_viewer": "share",
@@ -127,7 +127,7 @@ class Daemon:
 
     def write(self, **settings: str) -> None:
         self.settings = settings
-        text = config_with(workers=self._workers, key=self._key, **settings)
+        text = config_with(workers=str(self._workers), key=self._key, **settings)
         (self.folder / "c.toml").write_text(text)
 
     async def reload(self, **settings: str) -> None:

@@ -205,6 +205,8 @@ class SharedListener(trio.abc.Listener[trio.SocketStream]):
             trio.ClosedResourceError: as there.
         """
         while True:
+            if self._socket.fileno() < 0:
+                raise trio.ClosedResourceError("another task has closed it")
             await trio.lowlevel.wait_readable(self._socket)
             if self._stands_back():
                 await trio.sleep(self._moment_s)
