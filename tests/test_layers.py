@@ -112,6 +112,8 @@ SANS_IO_IN_ACCESS = {
         "used_signatures",
     )
 }
+#: Likewise of ``workers``.
+SANS_IO_IN_WORKERS = {"trio_cpvm.workers.__init__", "trio_cpvm.workers.messages"}
 #: The doubles stand beside the layers: on the ground and the protocols, under nobody but these.
 DOUBLES = "testing"
 USERS_OF_DOUBLES = {"demo", "repl"}
@@ -236,8 +238,15 @@ def test_the_sans_io_half_of_access_keeps_to_itself(module: str) -> None:
     assert {name.partition(".")[0] for name in imported(module)} & {"trio", "outcome", "sniffio"} == set()
 
 
+@pytest.mark.parametrize("module", sorted(SANS_IO_IN_WORKERS))
+def test_what_workers_say_is_sans_io(module: str) -> None:
+    assert ours(module) <= LAYERS[0][1]
+    assert {name.partition(".")[0] for name in imported(module)} & {"trio", "outcome", "sniffio"} == set()
+
+
 def test_importing_the_protocols_brings_no_trio_along() -> None:
-    lower = [module for module in MODULES if part(module) in LAYERS[0][1] | LAYERS[1][1] or module in SANS_IO_IN_ACCESS]
+    sans_io = SANS_IO_IN_ACCESS | SANS_IO_IN_WORKERS
+    lower = [module for module in MODULES if part(module) in LAYERS[0][1] | LAYERS[1][1] or module in sans_io]
     names = [module.removesuffix(".__init__") for module in lower]
     code = f"import importlib, sys\nfor name in {names}: importlib.import_module(name)\nprint(*sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)

@@ -74,3 +74,13 @@ def test_other_limits_count_what_is_known() -> None:
 )
 def test_a_client_is_its_address_or_its_network(client: str, key: str) -> None:
     assert client_key(client) == key
+
+
+def test_who_has_to_wait_can_be_listed() -> None:
+    limiter = FailureLimiter(2, 60)
+    for key, times in (("a", 2), ("b", 1), ("c", 3)):
+        for number in range(times):
+            limiter.failed(key, now=10.0 + number)
+    assert dict(limiter.waiting(now=20)) == {"a": 50, "c": 51}
+    limiter.set_limits(0, 60)
+    assert dict(limiter.waiting(now=20)) == {}

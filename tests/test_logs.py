@@ -8,6 +8,8 @@ import json
 import logging
 import re
 from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import attrs
@@ -20,7 +22,7 @@ from tests.conftest import take_lines_with_secrets
 from tests.helpers import KEY, NOW, PASSWORD, TARGET, make_front, make_site, read_to_end, url, within
 from trio_cpvm.config import LogConfig
 from trio_cpvm.logger import get_logger
-from trio_cpvm.logs import configure_logging
+from trio_cpvm.logs import configure_logging, whole_lines
 from trio_cpvm.models import ConsoleTarget, Secret
 from trio_cpvm.paced_log import PacedLog
 from trio_cpvm.site import PublicSite
@@ -34,6 +36,9 @@ from trio_cpvm.testing import (
     open_websocket,
 )
 from trio_cpvm.token import TokenKey, mint_token
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer as Buffer
 
 timely = within(600)
 
@@ -308,3 +313,43 @@ def test_a_line_with_a_traceback_is_structlogs_own() -> None:
     assert re.search(r"\[error {4}\] internal error +session=ab12$", first)
     assert traceback[0] == "Traceback (most recent call last):"
     assert traceback[-1] == "ZeroDivisionError: by nothing"
+
+
+# -- several processes -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", ["console", "json"])
+def test_a_worker_s_lines_name_it(form: str) -> None:
+    stream = io.StringIO()
+    configure_logging(LogConfig(format=form), stream, worker=3)
+    log.warning("hello", detail="x")
+    assert ('"worker": 3' if form == "json" else "worker=3") in stream.getvalue()
+
+
+def test_records_are_told_once_they_are_written_and_nothing_else_is() -> None:
+    stream, told = io.StringIO(), list[tuple[str, int]]()
+
+    def tell(session: str) -> None:
+        told.append((session, len(stream.getvalue())))
+
+    configure_logging(LogConfig(level="error", format="json"), stream, on_record=tell)
+    log.error("session ended", session="other")
+    get_logger("trio_cpvm.audit").info("session ended", session="5f1c0a")
+    assert told == [("5f1c0a", len(stream.getvalue()))]
+
+
+def test_each_line_is_one_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[int] = []
+
+    class Counted(io.FileIO):
+        def write(self, data: Buffer) -> int:
+            written.append(len(memoryview(data)))
+            return super().write(data)
+
+    monkeypatch.setattr(io, "FileIO", Counted)
+    with (tmp_path / "log").open("w", encoding="utf-8") as file:
+        configure_logging(LogConfig(format="json"), whole_lines(file))
+        log.warning("short")
+        log.warning("long", detail="\N{SNOWMAN}" * 20_000)
+        assert (tmp_path / "log").read_text("utf-8").count("\n") == 2
+    assert written == [len(line) for line in (tmp_path / "log").read_bytes().splitlines(keepends=True)]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeAlias
@@ -338,3 +340,27 @@ def test_the_dashboards_labels_exist() -> None:
     grouped = {word.strip() for group in re.findall(r"by \(([^)]*)\)", text) for word in group.split(",")}
     shown = set(re.findall(r"\{\{(\w+)\}\}", text))
     assert (grouped | shown) - {"instance"} <= labels
+
+
+def test_what_processes_take_is_summed_up() -> None:
+    """And nothing of what one has taken is forgotten when it ends: the CPU time never goes back."""
+    metrics = Metrics()
+    alone = parsed(metrics.exposition())
+    with subprocess.Popen(
+        [sys.executable, "-c", "sum(range(10**6)); print(flush=True); input()"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        metrics.watch_workers(lambda: 1, lambda: [other.pid])
+        both = parsed(metrics.exposition())
+        other.kill()
+        other.wait()
+        after = parsed(metrics.exposition())
+    for name in ("process_resident_memory_bytes", "process_open_fds", "process_max_fds"):
+        assert both[name, ()] > alone[name, ()]
+        assert after[name, ()] < both[name, ()]
+    cpu = ("process_cpu_seconds_total", ())
+    assert alone[cpu] < both[cpu] <= after[cpu] + 0.02, "seconds, which the kernel counts in hundredths"
+    assert both["trio_cpvm_workers", ()] == 1

@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import resource
 import signal
+import sys
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 import trio
 
-from .config import Config, config_text
+from .config import Config, LogConfig, config_text
 from .ending import GOODBYE_S
 from .listeners import InheritedSockets
 from .logger import get_logger
-from .logs import configure_logging
+from .logs import configure_logging, whole_lines
 from .reload import Reloader
 from .server import Server
 from .systemd import ServiceManager, inherited_sockets
@@ -41,15 +43,18 @@ async def run_daemon(config: Config, path: Path) -> None:
     manager = ServiceManager.from_environment(os.environ)
     inherited = InheritedSockets(inherited_sockets(os.environ))
     server: Server | Supervisor
+    configure: Callable[[LogConfig], None] = configure_logging
     if config.server.workers == 1:
         server = Server(config, inherited=inherited)
     else:
+        configure = partial(configure_logging, stream=whole_lines(sys.stderr))
+        configure(config.log)
         server = Supervisor(config_text(path), path, inherited=inherited)
 
     def status() -> str:
         return f"{'draining' if server.draining else 'serving'}, sessions: {len(server.registry)}"
 
-    reloader = Reloader(server, path, configure_logging=configure_logging, status=status, manager=manager)
+    reloader = Reloader(server, path, configure_logging=configure, status=status, manager=manager)
     up = trio.Event()
 
     async def reload() -> None:

@@ -32,11 +32,13 @@ from trio_cpvm import errors
 from trio_cpvm.access.answers import RESPONSE
 from trio_cpvm.access.callers import Caller, Callers, bearer_digest, parse_callers
 from trio_cpvm.access.machines import Found, Machine, MachineState
-from trio_cpvm.access.site import AccessSite
+from trio_cpvm.access.site import AccessMemory, AccessSite
+from trio_cpvm.access.used_signatures import UsedSignatures
 from trio_cpvm.config import AccessConfig, Config, ServerConfig, SessionConfig
 from trio_cpvm.config_values import TcpAddress
 from trio_cpvm.errors import ConsoleError, Reason
 from trio_cpvm.http import Request, Response
+from trio_cpvm.limiter import FailureLimiter
 from trio_cpvm.models import ConsoleTarget, Secret
 from trio_cpvm.site import PublicSite
 from trio_cpvm.testing import HttpAnswer, connected, http_get
@@ -122,6 +124,7 @@ def make(
     session: SessionConfig | None = None,
     machines: Machines | None = None,
     clock: Clock | None = None,
+    memory: AccessMemory | None = None,
     **access: Any,
 ) -> PublicSite:
     server = server or ServerConfig(public_url=public_url)
@@ -134,6 +137,7 @@ def make(
         callers=_callers,
         inventory=machines or Machines(),
         pages=built_pages(),
+        memory=memory,
         now=lambda: clock.now,
         clock=lambda: clock.steady,
     )
@@ -567,6 +571,40 @@ async def test_everybody_behind_a_unix_socket_is_not_one_client() -> None:
     site = make(max_failures=1)
     await ask_from(site, "local", "/", "Bearer x")
     assert (await ask_from(site, "local", "/", f"Bearer {ALICE}")).status == 200
+
+
+# -- signatures --------------------------------------------------------------------------------------------------------
+
+
+def signed(until: float = NOW + 60) -> str:
+    access = {"cmd": "access", "vm": "vm-1", "websocketconsole": "true"}
+    return "/client/console?" + signed_query(access, api_key="K", secret="S", until=until)
+
+
+async def test_signed_requests_are_taken_once_each(caplog: pytest.LogCaptureFixture) -> None:
+    site, path = make(), signed()
+    assert (await ask(site, path, None)).status == 302
+    turned = path.partition("?")[0] + "?" + "&".join(reversed(path.partition("?")[2].split("&")))
+    for again in (path, turned):
+        assert_refused(await ask(site, again, None), errors.ACCESS_UNAUTHORISED)
+    assert (await ask(site, signed(NOW + 61), None)).status == 302
+    (line, _) = [record.msg for record in caplog.records if "used already" in str(record.msg)]
+    assert isinstance(line, dict)
+    assert (line["caller"], line["by"]) == ("alice", "signed")
+
+
+async def test_a_caller_with_too_many_signatures_waits_and_has_guessed_nothing() -> None:
+    """What is forgotten too early would count twice; nobody else's is touched."""
+    clock, memory = Clock(), AccessMemory(FailureLimiter(1, 60), UsedSignatures(capacity=2), now=lambda: NOW)
+    site = make(clock=clock, memory=memory)
+    for i in range(2):
+        memory.use("mallory", str(i), lives_s=1000)
+        assert (await ask_from(site, "192.0.2.1", signed(NOW + 70 + i), "")).status == 302
+    for _ in range(2):
+        assert_refused(await ask_from(site, "192.0.2.1", signed(NOW + 80), ""), errors.ACCESS_UNAUTHORISED)
+    assert (await ask_from(site, "192.0.2.1", "/", f"Bearer {ALICE}")).status == 200
+    assert_refused(await ask_from(site, "192.0.2.1", signed(NOW + 70), ""), errors.ACCESS_UNAUTHORISED)
+    assert (await ask_from(site, "192.0.2.1", "/", f"Bearer {ALICE}")).status == 429
 
 
 # -- log ---------------------------------------------------------------------------------------------------------------
