@@ -9,6 +9,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -21,7 +22,9 @@ from .reload import Reloader
 from .server import Server
 from .systemd import ServiceManager, inherited_sockets
 from .websocket import learn_answers
-from .workers.supervisor import Supervisor
+
+if TYPE_CHECKING:  # one process does without
+    from .workers.supervisor import Supervisor
 
 log = get_logger("trio_cpvm.daemon")
 
@@ -47,6 +50,8 @@ async def run_daemon(config: Config, path: Path) -> None:
     if config.server.workers == 1:
         server = Server(config, inherited=inherited)
     else:
+        from .workers.supervisor import Supervisor
+
         configure = partial(configure_logging, stream=whole_lines(sys.stderr))
         configure(config.log)
         server = Supervisor(config_text(path), path, inherited=inherited)
@@ -66,7 +71,8 @@ async def run_daemon(config: Config, path: Path) -> None:
         await nursery.start(server.run)
         await manager.ready(status())
         up.set()
-        nursery.start_soon(learn_answers)
+        if isinstance(server, Server):
+            nursery.start_soon(learn_answers)
         nursery.start_soon(manager.keep_informed, status)
         left_s = await server.wait_draining()
         await manager.stopping(status(), within_s=left_s + GOODBYE_S + END_S)

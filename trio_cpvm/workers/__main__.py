@@ -2,6 +2,9 @@
 
 import sys
 
-from .worker import main
+from ..quick_start import quick_imports
+
+with quick_imports():
+    from .worker import main
 
 main(int(sys.argv[1]))

@@ -5,6 +5,7 @@ Started by ``pool`` only. It obeys its channel and no signals; where the channel
 
 from __future__ import annotations
 
+import gc
 import signal
 import socket
 import sys
@@ -27,6 +28,7 @@ from ..public_side import PublicSide
 from ..registry import Sessions
 from ..reload import keep_fixed
 from ..session import Session
+from ..websocket import learn_answers
 from .channel import Channel, Reply
 from .connections import NOBODY, SharedConnections, SharedListener, SharedRoom
 from .messages import (
@@ -70,6 +72,7 @@ def main(descriptor: int) -> None:
     Args:
         descriptor: of the channel.
     """
+    gc.freeze()  # what has been imported stays; it is not looked through for garbage time and again
     signal.alarm(DEAD_MAN_S)
     for number in _SUPERVISORS_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
@@ -198,6 +201,7 @@ class Worker:
                 accepting.start_soon(partial(self._public.serve, self._plain, self._tls, connections=connections))
                 self._connections.write_accepted(self.number, 0)
                 self._channel.tell(Ready())
+                connections.start_soon(learn_answers)
                 await self._drained.wait()
                 self._connections.write_accepted(self.number, NOBODY)
                 accepting.cancel_scope.cancel()
