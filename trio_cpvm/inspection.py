@@ -30,7 +30,7 @@ SUPERVISORS_HELP = """\
 This is the supervisor; ``trio-cpvm repl --attach --worker 1`` is where sessions are.
 sessions()     the running sessions           tasks()    this process's task tree
 session(id)    what is known of one here
-supervisor, registry, config                  the daemon's own objects
+server, registry, config                      the daemon's own objects
 trio, errors                                  modules
 """
 _COLUMNS = (
@@ -97,7 +97,7 @@ def names_in_reach(daemon: Daemon) -> Mapping[str, object]:
 def names_in_supervisor(supervisor: object, registry: ShownSessions, config: Config) -> Mapping[str, object]:
     """Likewise, in a process that knows of sessions, and has none."""
     return {
-        "supervisor": supervisor,
+        "server": supervisor,
         "registry": registry,
         "config": config,
         "sessions": lambda: sessions_table(registry),

@@ -32,9 +32,14 @@ DRAIN_TIMEOUT_S = 1.0
 #: How much later than configured something may happen on a loaded machine, in seconds.
 SLACK_S = 3.0
 
+#: ``TRIO_CPVM_WORKERS=2 pytest tests/real`` has every daemon be several processes. What limits or looks into the one
+#: process of a daemon (its descriptors, a prompt inside) then meets the supervisor, and fails.
+WORKERS = int(os.environ.get("TRIO_CPVM_WORKERS", "1"))
+
 _DEFAULTS: Tables = {
     "server": {
         "listen": ["127.0.0.1:0"],
+        "workers": WORKERS,
         "head_timeout_s": HEAD_TIMEOUT_S,
         "drain_timeout_s": DRAIN_TIMEOUT_S,
     },

@@ -35,7 +35,7 @@ Record: TypeAlias = Mapping[str, object]
 
 CONFIG = """
 [server]
-listen = ["127.0.0.1:0"]
+listen = ["127.0.0.1:0"{also}]
 workers = {workers}
 drain_timeout_s = 1
 {server}
@@ -60,7 +60,7 @@ def config_with(*, key: str, workers: str = "2", **settings: str) -> str:
     usual = {
         "second_viewer": "share",
         "admin": 'listen = "127.0.0.1:0"',
-        **dict.fromkeys(("server", "token", "session", "log", "more"), ""),
+        **dict.fromkeys(("also", "server", "token", "session", "log", "more"), ""),
     }
     return CONFIG.format(workers=workers, key=key, **{**usual, **settings})
 

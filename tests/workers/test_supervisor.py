@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -18,6 +19,7 @@ import trio.testing
 
 from tests.helpers import KEY, PASSWORD, within
 from tests.workers.daemon import config_with, runs
+from trio_cpvm.listeners import InheritedSockets
 from trio_cpvm.models import ConsoleTarget, Secret
 from trio_cpvm.reload import Reloader
 from trio_cpvm.server import Bound
@@ -212,3 +214,51 @@ async def test_an_operator_attaches_to_any_process(worker: str, status: int, tmp
                     said += await stream.receive_some()
                 assert b"%d" % pids[worker] in said
                 assert b"Error" not in said
+
+
+@timely
+async def test_a_drain_is_obeyed_while_the_workers_start(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "c.toml"
+    write_key_file(tmp_path / "key.json", KEY)
+    supervisor = Supervisor(write(path, "key.json"), path)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(supervisor.run)
+        while len(supervisor.pool.workers) < 2:
+            await trio.testing.wait_all_tasks_blocked()
+        pids = [worker.process.pid for worker in supervisor.pool.workers.values()]
+        supervisor.drain()
+        await supervisor.stopped.wait()
+    assert not any(runs(pid) for pid in pids)
+    assert logged(caplog, "worker died") == []
+    assert logged(caplog, "stopped")
+
+
+@timely
+async def test_inherited_sockets_are_the_workers_too(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        port = held.getsockname()[1]
+        write_key_file(tmp_path / "key.json", KEY)
+        path = tmp_path / "c.toml"
+        text = config_with(key="key.json").replace('listen = ["127.0.0.1:0"]', f'listen = ["127.0.0.1:{port}"]')
+        async with trio.open_nursery() as nursery:
+            supervisor = Supervisor(text, path, inherited=InheritedSockets([held.dup()]))
+            bound: Bound = await nursery.start(supervisor.run)
+            assert bound.public == (f"http://127.0.0.1:{port}",)
+            async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+                assert (await http_get(stream, "/novnc/status", host="localhost")).status == 200
+            supervisor.stop()
+        async with await trio.open_tcp_stream("127.0.0.1", port):
+            held.settimeout(5)
+            held.accept()[0].close()
+
+
+@timely
+async def test_where_no_worker_can_be_started_it_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(pool, "PROGRAM", "trio_cpvm.no_such_program")
+    path = tmp_path / "c.toml"
+    write_key_file(tmp_path / "key.json", KEY)
+    with pytest.RaisesGroup(pytest.RaisesExc(RuntimeError, match="no worker can be started"), flatten_subgroups=True):
+        await Supervisor(write(path, "key.json"), path).run()
+    assert {line["how"] for line in logged(caplog, "worker died")} == {"exit code 1"}

@@ -53,6 +53,22 @@ async def reloaded(daemon: Daemon, **settings: str) -> AsyncIterator[None]:
 
 
 @contextlib.asynccontextmanager
+async def one_on_each(daemon: Daemon, host: int, **target: str) -> AsyncIterator[tuple[Browser, Browser]]:
+    """A console on either worker, the first of the two opened first."""
+    async with contextlib.AsyncExitStack() as stack:
+        (first,) = await stack.enter_async_context(consoles(daemon, host, 1, **target))
+        (held,) = daemon.sessions()
+        for _ in range(20):  # once will do, but where this machine is too busy for the other worker to come in time
+            async with contextlib.AsyncExitStack() as attempt:
+                (second,) = await attempt.enter_async_context(consoles(daemon, host, 1, **target))
+                if daemon.sessions()[-1]["worker"] != held["worker"]:
+                    stack.push_async_exit(attempt.pop_all())
+                    break
+            await until(lambda: len(daemon.sessions()) == 1, "that one is gone")
+        yield first, second
+
+
+@contextlib.asynccontextmanager
 async def consoles(daemon: Daemon, host: int, count: int, **target: str) -> AsyncIterator[list[Browser]]:
     """Consoles, opened one after the other."""
     browsers: list[Browser] = []
@@ -96,20 +112,23 @@ async def test_a_token_opens_one_console_whoever_asks_at_the_same_time(daemon: D
 @timely
 async def test_a_second_viewer_on_another_worker_replaces_the_first(daemon: Daemon, host: int) -> None:
     async with reloaded(daemon, second_viewer="replace"), consoles(daemon, host, 1) as first:
-        (one,) = daemon.sessions()
-        async with consoles(daemon, host, 1, user="bob") as second:
-            assert await first[0].end() == "replaced"
-            assert await second[0].works()
-            await until(lambda: len(daemon.sessions()) == 1, "the first is gone")
-            (other,) = daemon.sessions()
-            assert one["worker"] != other["worker"]
+        for _ in range(20):  # as in ``one_on_each``
+            before, one = first[0], daemon.sessions()[0]
+            first[:] = [await daemon.open(daemon.path(host, user="bob"))]
+            assert await before.end() == "replaced"
+            await before.aclose()
+            assert await first[0].works()
+            await until(lambda: len(daemon.sessions()) == 1, "the one before is gone")
+            if daemon.sessions()[0]["worker"] != one["worker"]:
+                break
+        else:
+            raise AssertionError("all on one worker")
 
 
 @timely
 async def test_only_the_first_of_several_viewers_types(daemon: Daemon, host: int) -> None:
-    async with reloaded(daemon, session='shared_input = "first"'), consoles(daemon, host, 2) as browsers:
+    async with reloaded(daemon, session='shared_input = "first"'), one_on_each(daemon, host) as browsers:
         assert [one["looks_on"] for one in daemon.sessions()] == [False, True]
-        assert daemon.spread() == [1, 1]
         await browsers[0].websocket.close()
         await until(lambda: [one["looks_on"] for one in daemon.sessions()] == [False], "the second one types")
         assert await browsers[1].works()
@@ -178,7 +197,7 @@ async def test_who_guesses_on_one_worker_waits_on_all(daemon: Daemon) -> None:
 @timely
 async def test_sessions_are_killed_and_counted_wherever_they_are(daemon: Daemon, host: int) -> None:
     before = daemon.counted('trio_cpvm_sessions_ended_total{reason="killed",side="internal"}')
-    async with consoles(daemon, host, 2, vm_id="vm-1", user="alice") as browsers:
+    async with one_on_each(daemon, host, vm_id="vm-1", user="alice") as browsers:
         for browser in browsers:
             assert await browser.works()
         listed = daemon.sessions()
@@ -274,10 +293,13 @@ async def test_lines_say_which_worker_wrote_them(daemon: Daemon, host: int) -> N
 
 @timely
 async def test_a_drain_tells_the_users_of_all_workers_and_leaves_nothing(host: int, tmp_path: Path) -> None:
-    with running(tmp_path) as daemon:
+    unix = tmp_path / "public.sock"
+    with running(tmp_path, also=f', "unix:{unix}"') as daemon:
         pids = daemon.worker_pids()
-        async with consoles(daemon, host, 2) as browsers:
-            assert daemon.spread() == [1, 1]
+        async with await trio.open_unix_socket(unix) as stream:
+            assert (await http_get(stream, "/novnc/status", host="localhost")).status == 200
+        async with one_on_each(daemon, host) as browsers:
+            others = len(daemon.log("session ended"))
             daemon.process.send_signal(signal.SIGTERM)
             await daemon.event("draining")
             with pytest.raises(OSError, match=r"refused|failed"):
@@ -288,9 +310,10 @@ async def test_a_drain_tells_the_users_of_all_workers_and_leaves_nothing(host: i
         assert await until(lambda: daemon.process.poll() is not None, "it ends")
         assert daemon.process.returncode == 0, daemon.said()
         assert not any(runs(pid) for pid in pids.values())
-        assert [line["reason"] for line in daemon.log("session ended")] == ["draining", "draining"]
+        assert [line["reason"] for line in daemon.log("session ended")][others:] == ["draining", "draining"]
         assert "Traceback" not in daemon.said()
         assert daemon.log("worker died") == []
+        assert not unix.exists()
 
 
 @timely

@@ -24,8 +24,8 @@ from ..limits import Limit
 
 #: How long who has more connections waits for who has fewer to accept the next one, in seconds; twice as long each time
 #: that was good for something, up to the longest: all are woken for each connection, which costs.
-MOMENT_S = 0.004
-LONGEST_MOMENT_S = 0.032
+MOMENT_S = 0.01
+LONGEST_MOMENT_S = 0.04
 #: How long the lock may take, in seconds. It is held for microseconds, unless its holder is stopped just then.
 LOCK_S = 10.0
 #: Stands in the first field of a worker that is not there: nobody has more.

@@ -304,6 +304,7 @@ class Pool:
             case Ready() if worker.version == self.version:
                 worker.ready = True
                 worker.settled.set()
+                self._failed.discard(worker.number)
                 log.info("worker ready", number=worker.number, pid=worker.process.pid)
                 if len(self.serving) == self.size:
                     self.up.set()

@@ -60,6 +60,8 @@ log = get_logger("trio_cpvm.worker")
 
 #: A worker whose event loop hangs, and that nobody ends, ends after so many seconds.
 DEAD_MAN_S = 60
+#: More is never asked for before it is done.
+MAX_STEPS = 64
 #: How long a worker's end may take once the supervisor is gone, in seconds.
 LAST_S = 5
 #: What only the supervisor obeys; service managers and terminals send them to all.
@@ -82,17 +84,18 @@ def main(descriptor: int) -> None:
 async def run_worker(sock: socket.socket) -> None:
     """Serve as the supervisor at the other end says."""
     first: list[Start] = []
-    handlers: list[Callable[[Message, Reply], None]] = []
+    early: list[tuple[Message, Reply]] = []
+    workers: list[Worker] = []
     started = trio.Event()
 
     def handle(message: Message, reply: Reply) -> None:
-        if handlers:
-            handlers[0](message, reply)
+        if workers:
+            workers[0].handle(message, reply)
         elif isinstance(message, Start):
             first.append(message)
             started.set()
-        elif isinstance(message, Ping):
-            reply(Done())
+        else:
+            early.append((message, reply))
 
     channel = Channel(sock, handle)
     async with trio.open_nursery() as nursery:
@@ -105,30 +108,17 @@ async def run_worker(sock: socket.socket) -> None:
         nursery.start_soon(listen)
         await started.wait()
         try:
-            worker = Worker(first[0], channel, nursery)
+            worker = Worker(first[0], channel)
         except BadConfiguration as exc:
             channel.tell(Failed(str(exc), bad_configuration=True))
         else:
-            handlers.append(worker.handle)
+            workers.append(worker)
+            for message, reply in early:
+                worker.handle(message, reply)
             await worker.run()
         with trio.move_on_after(LAST_S):
             await channel.all_sent()
         nursery.cancel_scope.cancel()
-
-
-@attrs.define(eq=False)
-class _Steps:
-    """What happens one after the other, and not while messages are read."""
-
-    nursery: trio.Nursery
-    _turn: trio.Lock = attrs.field(factory=trio.Lock, init=False)
-
-    def start(self, step: Callable[[], Awaitable[None]]) -> None:
-        self.nursery.start_soon(self._run, step)
-
-    async def _run(self, step: Callable[[], Awaitable[None]]) -> None:
-        async with self._turn:
-            await step()
 
 
 class Worker:
@@ -137,7 +127,6 @@ class Worker:
     Args:
         start: what the supervisor says at first.
         channel: to it.
-        nursery: for what it does beside.
 
     Attributes:
         number: which one it is.
@@ -148,12 +137,13 @@ class Worker:
         BadConfiguration: something that the configuration names cannot be used.
     """
 
-    def __init__(self, start: Start, channel: Channel, nursery: trio.Nursery) -> None:
+    def __init__(self, start: Start, channel: Channel) -> None:
         self.number = start.number
         self.sessions: Sessions[Session] = Sessions()
         self._path = Path(start.path)
         self._channel = channel
-        self._steps = _Steps(nursery)
+        #: What takes its time is done in its turn, while messages go on being read.
+        self._step, self._steps = trio.open_memory_channel[Callable[[], Awaitable[None]]](MAX_STEPS)
         self._waiting = {"token": Waiting(), "access": Waiting()}
         self._note_waiting(start.waiting)
         self._drained, self._finished = trio.Event(), trio.Event()
@@ -196,6 +186,7 @@ class Worker:
     async def run(self) -> None:
         """Serve until the supervisor says that it is over."""
         async with trio.open_nursery() as connections:
+            connections.start_soon(self._take_steps)
             connections.start_soon(self._take_operators, connections)
             async with trio.open_nursery() as accepting:
                 accepting.start_soon(partial(self._public.serve, self._plain, self._tls, connections=connections))
@@ -231,11 +222,11 @@ class Worker:
             case TellDetails():
                 reply(self._details())
             case Prepare():
-                self._steps.start(partial(self._prepare, message.config, reply))
+                self._step.send_nowait(partial(self._prepare, message.config, reply))
             case Take():
-                self._steps.start(partial(self._take, message.waiting, reply))
+                self._step.send_nowait(partial(self._take, message.waiting, reply))
             case Settle():
-                self._steps.start(partial(self._settle, reply))
+                self._step.send_nowait(partial(self._settle, reply))
             case Discard():
                 self._prepared = None
             case Drain():
@@ -250,6 +241,10 @@ class Worker:
     def _note_accepted(self, count: int) -> None:
         if not self._drained.is_set():
             self._connections.write_accepted(self.number, count)
+
+    async def _take_steps(self) -> None:
+        async for step in self._steps:
+            await step()
 
     async def _take_operators(self, connections: trio.Nursery) -> None:
         """Serve the connections that the supervisor hands over; who is at the other end the kernel still says."""
