@@ -45,7 +45,7 @@ def targets_plot(results: Results) -> str:
             continue
         parts = [target.bound / number if target.at_most else number / target.bound for number in numbers_of(value)]
         said = f"{short(value.median)} of {short(target.bound)}"
-        found.append((target.text, said, Spread(parts[0], min(parts), max(parts))))
+        found.append((target.name, said, Spread(parts[0], min(parts), max(parts))))
     scale = (_WIDTH - _LEFT - _RIGHT) / 2.0  # so much is one whole target
     rows: list[str] = []
     bottom = _TOP + _ROW * len(found)
