@@ -177,7 +177,12 @@ class Daemon:
         #: The URL is known only now, so ``mint`` gets a configuration of its own.
         self._mint_config = folder / "mint.toml"
         self._mint_config.write_text(as_toml(merged(self._tables, {"server": {"public_url": self.url}})), "utf-8")
-        self._files_at_start = open_files(self.process.pid)
+        self._files_at_start = self.process.wait_for(self._files_without_modules, "no module is being loaded")
+
+    def _files_without_modules(self) -> list[str] | None:
+        """Its open files, unless it is just loading a module: it does so for a moment after it has begun to listen."""
+        files = open_files(self.process.pid)
+        return None if any(name.endswith((".so", ".py", ".pyc")) for name in files) else files
 
     def _listeners(self) -> tuple[str, str] | None:
         """The URLs of the public and of the admin listener, once both are bound."""

@@ -72,9 +72,9 @@ class HostTls:
         Raises:
             ConsoleError: ``upstream-tls-failed``, with what OpenSSL says for the log.
         """
-        if self._verified is None and not anonymous:
-            self._verified = self._verifying()
-        context = self._anonymous if anonymous else self._verified
+        context = self._anonymous if anonymous else self._verified or self._verifying()
+        if self._verified is None and not anonymous and context is not None and context.cert_store_stats()["x509_ca"]:
+            self._verified = context  # else there may have been no file descriptor to read them with
         if context is None:
             await trio.aclose_forcefully(stream)
             raise ConsoleError(errors.UPSTREAM_TLS_FAILED, "upstream.allow_anonymous_tls is off")
