@@ -1,13 +1,15 @@
-"""A console in memory for the tests below the HTTP layer: browser double, accepted WebSocket, session, host double."""
+"""For the tests below the HTTP layer: browser double and accepted WebSocket; likewise with session and host double."""
 
 from __future__ import annotations
 
 import contextlib
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import attrs
 import trio
 import trio.testing
+from trio.testing import memory_stream_pair
 
 from trio_cpvm.browser_websocket import BrowserSocket
 from trio_cpvm.config import SessionConfig, UpstreamConfig
@@ -125,3 +127,38 @@ async def console(
         found.append(Console(session, browser, ours, streams, ended))
         yield found[0]
         nursery.cancel_scope.cancel()
+
+
+@contextlib.asynccontextmanager
+async def websocket_pair(
+    make_pair: Callable[[], tuple[trio.abc.Stream, trio.abc.Stream]] = memory_stream_pair,
+) -> AsyncIterator[tuple[WebSocketDouble, BrowserSocket]]:
+    """Browser double and accepted WebSocket, connected."""
+    ours, theirs = make_pair()
+    accepted: list[BrowserSocket] = []
+    opened, done = trio.Event(), trio.Event()
+
+    async def handler(websocket: BrowserSocket) -> None:
+        accepted.append(websocket)
+        opened.set()
+        await done.wait()
+
+    async with ours, trio.open_nursery() as nursery:
+        nursery.start_soon(serve_websocket, theirs, handler)
+        browser = await open_websocket(ours)
+        await opened.wait()
+        yield browser, accepted[0]
+        done.set()
+        nursery.cancel_scope.cancel()
+
+
+def small_sockets() -> tuple[trio.SocketStream, trio.SocketStream]:
+    """A TCP connection over loopback; the browser's end, which is the first, takes little at once."""
+    with socket.create_server(("127.0.0.1", 0)) as listener, contextlib.ExitStack() as stack:
+        browser = stack.enter_context(socket.socket())
+        browser.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
+        browser.connect(listener.getsockname())
+        ours, _ = listener.accept()
+        stack.pop_all()
+    one, other = (trio.SocketStream(trio.socket.from_stdlib_socket(sock)) for sock in (browser, ours))
+    return one, other

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import socket
-from collections.abc import AsyncIterator, Callable
-
 import pytest
 import trio
 import trio.testing
-from trio.testing import MockClock, lockstep_stream_pair, memory_stream_pair
+from trio.testing import MockClock, lockstep_stream_pair
 
-from tests.consoles import PASSWORD, console, serve_websocket
+from tests.consoles import PASSWORD, console, small_sockets, websocket_pair
 from tests.helpers import within
 from trio_cpvm import errors
-from trio_cpvm.browser_websocket import BrowserSocket
 from trio_cpvm.config import SessionConfig
 from trio_cpvm.testing import (
     Opcode,
@@ -24,8 +19,6 @@ from trio_cpvm.testing import (
     Send,
     SendForever,
     Stall,
-    WebSocketDouble,
-    open_websocket,
 )
 
 KEY = b"\4\1\0\0\0\0\0a"
@@ -155,41 +148,6 @@ async def test_pongs_that_nobody_asked_for_are_no_answer(autojump_clock: MockClo
 
 
 # -- on sockets, where the kernel takes what the browser does not ------------------------------------------------------
-
-
-@contextlib.asynccontextmanager
-async def websocket_pair(
-    make_pair: Callable[[], tuple[trio.abc.Stream, trio.abc.Stream]] = memory_stream_pair,
-) -> AsyncIterator[tuple[WebSocketDouble, BrowserSocket]]:
-    """Browser double and accepted WebSocket, connected."""
-    ours, theirs = make_pair()
-    accepted: list[BrowserSocket] = []
-    opened, done = trio.Event(), trio.Event()
-
-    async def handler(websocket: BrowserSocket) -> None:
-        accepted.append(websocket)
-        opened.set()
-        await done.wait()
-
-    async with ours, trio.open_nursery() as nursery:
-        nursery.start_soon(serve_websocket, theirs, handler)
-        browser = await open_websocket(ours)
-        await opened.wait()
-        yield browser, accepted[0]
-        done.set()
-        nursery.cancel_scope.cancel()
-
-
-def small_sockets() -> tuple[trio.SocketStream, trio.SocketStream]:
-    """A TCP connection over loopback; the browser's end, which is the first, takes little at once."""
-    with socket.create_server(("127.0.0.1", 0)) as listener, contextlib.ExitStack() as stack:
-        browser = stack.enter_context(socket.socket())
-        browser.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
-        browser.connect(listener.getsockname())
-        ours, _ = listener.accept()
-        stack.pop_all()
-    one, other = (trio.SocketStream(trio.socket.from_stdlib_socket(sock)) for sock in (browser, ours))
-    return one, other
 
 
 @within(20)
