@@ -106,6 +106,7 @@ SANS_IO_IN_ACCESS = {
         "credentials",
         "libvirt_xml",
         "machines",
+        "memory",
         "parameters",
         "private_file",
         "signature",

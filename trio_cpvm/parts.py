@@ -7,15 +7,11 @@ of callers, libvirt's connections) is handed on from the parts before.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import attrs
 
-from .access.callers import Callers
-from .access.libvirt_inventory import LibvirtInventory
-from .access.machines import Inventory
-from .access.setup import open_callers, open_inventory
-from .access.site import AccessMemory, AccessSite, CallerMemory
+from .access.memory import AccessMemory, CallerMemory
 from .certificates import BrowserTls
 from .clients import Clients
 from .config import AccessConfig, Config
@@ -26,6 +22,11 @@ from .site import Dial, StartsTls
 from .static import PageFiles
 from .token import TokenReader, read_key_file
 from .upstream import Dialler
+
+if TYPE_CHECKING:  # what belongs to the access endpoint is loaded where that is enabled
+    from .access.callers import Callers
+    from .access.machines import Inventory
+    from .access.site import AccessSite
 
 T = TypeVar("T")
 
@@ -98,8 +99,12 @@ def make_parts(
     certificate = attempt(lambda: BrowserTls(config.tls)) if server.listen_tls else None
     tls_only = bool(server.listen_tls) and not server.listen
     pages = attempt(lambda: PageFiles(frame_ancestors=server.allowed_origins, tls_only=tls_only))
-    callers = attempt(lambda: open_callers(access.callers_file)) if access.enabled else None
-    inventory = attempt(lambda: _inventory(access, before)) if access.enabled else None
+    callers, inventory = None, None
+    if access.enabled:
+        from .access.setup import open_callers
+
+        callers = attempt(lambda: open_callers(access.callers_file))
+        inventory = attempt(lambda: _inventory(access, before))
     if faults or gate is None or dialler is None or pages is None:
         raise BadConfiguration("\n".join(faults))
     memory = before.access_memory if before is not None else access_memory
@@ -107,6 +112,8 @@ def make_parts(
         memory = AccessMemory(FailureLimiter(access.max_failures, access.failure_window_s))
     site = None
     if callers is not None and inventory is not None:
+        from .access.site import AccessSite
+
         site = AccessSite(
             config=config,
             tokens=gate.tokens,
@@ -132,7 +139,11 @@ def make_parts(
 
 def discard(old: Parts, new: Parts) -> None:
     """Give back what the old parts have and the new ones do not. Blocks; not for trio's thread."""
-    if isinstance(old.inventory, LibvirtInventory) and old.inventory is not new.inventory:
+    if old.inventory is None or old.inventory is new.inventory:
+        return
+    from .access.libvirt_inventory import LibvirtInventory
+
+    if isinstance(old.inventory, LibvirtInventory):
         old.inventory.close()
 
 
@@ -167,6 +178,9 @@ def make_gate(config: Config) -> Gate:
 
 def _inventory(access: AccessConfig, before: Parts | None) -> Inventory:
     """The inventory: the one before, with its connections, if it asks libvirt and is to ask the same one."""
+    from .access.libvirt_inventory import LibvirtInventory
+    from .access.setup import open_inventory
+
     if before is not None and isinstance(before.inventory, LibvirtInventory):
         old = before.config.access
         if (old.inventory, old.libvirt_host) == (access.inventory, access.libvirt_host):

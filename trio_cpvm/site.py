@@ -9,14 +9,12 @@ import contextlib
 import json
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
-from typing import Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import attrs
 import trio
 
 from . import errors
-from .access.site import PATHS as ACCESS_PATHS
-from .access.site import AccessSite
 from .authority import Admission
 from .config import Config
 from .errors import ConsoleError
@@ -33,6 +31,9 @@ from .rfb_io import SecureStream
 from .session import Session, filter_policy
 from .static import ASSET_ROOT, ConsoleSetup, PageFiles
 from .websocket import answer_upgrade
+
+if TYPE_CHECKING:  # it is loaded where it is enabled
+    from .access.site import AccessSite
 
 log = get_logger("trio_cpvm.site")
 
@@ -93,7 +94,7 @@ class PublicSite:
         """
         if request.path == WEBSOCKET_PATH:
             return await self._open_console(request, client)
-        if self.access is not None and request.path in ACCESS_PATHS:
+        if self.access is not None and request.path in self.access.paths:
             answer = await self.access.answer(request, client, draining=self.admission.draining)
             self.metrics.access_answered(answer.status)
             return answer

@@ -32,7 +32,8 @@ from trio_cpvm import errors
 from trio_cpvm.access.answers import RESPONSE
 from trio_cpvm.access.callers import Caller, Callers, bearer_digest, parse_callers
 from trio_cpvm.access.machines import Found, Machine, MachineState
-from trio_cpvm.access.site import AccessMemory, AccessSite
+from trio_cpvm.access.memory import AccessMemory
+from trio_cpvm.access.site import AccessSite
 from trio_cpvm.access.used_signatures import UsedSignatures
 from trio_cpvm.config import AccessConfig, Config, ServerConfig, SessionConfig
 from trio_cpvm.config_values import TcpAddress

@@ -10,7 +10,7 @@ import trio
 
 from tests.helpers import NOW, TARGET
 from trio_cpvm import errors
-from trio_cpvm.access.site import AccessMemory
+from trio_cpvm.access.memory import AccessMemory
 from trio_cpvm.asking import Asking, plain_target
 from trio_cpvm.authority import Authority
 from trio_cpvm.config import Config, SessionConfig, TokenConfig

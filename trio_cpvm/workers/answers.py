@@ -11,7 +11,7 @@ from typing import cast
 import attrs
 
 from .. import errors
-from ..access.site import AccessMemory
+from ..access.memory import AccessMemory
 from ..access.used_signatures import TooManySignatures
 from ..asking import PlainTarget
 from ..authority import Authority

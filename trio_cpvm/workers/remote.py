@@ -14,7 +14,7 @@ import attrs
 import trio
 
 from .. import errors
-from ..access.site import CallerMemory
+from ..access.memory import CallerMemory
 from ..access.used_signatures import TooManySignatures
 from ..asking import Asking, plain_target
 from ..authority import Admission

@@ -16,7 +16,7 @@ import trio
 
 from .. import errors
 from ..acceptor import Acceptor
-from ..access.site import AccessMemory
+from ..access.memory import AccessMemory
 from ..admin import AdminSite
 from ..attached_repl import AttachedRepl
 from ..authority import Authority
