@@ -41,7 +41,8 @@ class AdminSite:
         clock: seconds that never go back.
         connections: how many are open, by listener.
         attach: answers a request for the attached REPL; ``None``: there is none.
-        gather: asks other processes how their sessions are, for what is answered next; ``None``: there are none.
+        gather: asks other processes how their sessions are, for what is answered next: all of it, or just how many
+            bytes they have relayed; ``None``: there are no others.
         is_ready: whether consoles can be opened.
     """
 
@@ -52,7 +53,7 @@ class AdminSite:
     clock: Callable[[], float] = time.monotonic
     connections: Callable[[], Mapping[str, int]] = dict
     attach: Callable[[Request], TakeOver] | None = None
-    gather: Callable[[], Awaitable[None]] | None = None
+    gather: Callable[[bool], Awaitable[None]] | None = None
     is_ready: Callable[[], bool] = lambda: True
     _started_at: float = attrs.field(init=False)
     _turn: trio.Lock = attrs.field(factory=trio.Lock, init=False)
@@ -68,7 +69,7 @@ class AdminSite:
         """
         async with self._turn:
             if self.gather is not None and request.path in _TELL_DETAILS:
-                await self.gather()
+                await self.gather(request.path != "/metrics")
             return self._answer(request, client)
 
     def _answer(self, request: Request, client: str) -> Response | TakeOver:

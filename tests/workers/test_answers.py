@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 
 import attrs
@@ -23,6 +24,7 @@ from trio_cpvm.workers.messages import (
     AccessAnswered,
     Admit,
     Admitted,
+    Bytes,
     Details,
     Done,
     End,
@@ -42,6 +44,7 @@ from trio_cpvm.workers.messages import (
     UseSignature,
     Waits,
     Withdrawn,
+    decode,
 )
 from trio_cpvm.workers.remote_session import RemoteSession
 
@@ -241,11 +244,33 @@ async def test_what_no_worker_says(message: Message) -> None:
         s.say(message)
 
 
-async def test_details_that_are_none(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(
+    "answer",
+    [
+        ["Done"],
+        ["Details", "x", []],
+        ["Details", 1, [[1]]],
+        ["Bytes", 1, [["mine"]]],
+        ["Bytes", 1, [["mine", "x", 0]]],
+        ["Bytes", 1, 7],
+    ],
+    ids=repr,
+)
+async def test_reports_that_are_none(answer: list[object]) -> None:
     s = Supervisor()
-    for answer in (Done(), Details("x", []), Details(1, [[1]])):  # type: ignore[arg-type]
-        with pytest.raises(NotAMessage):
-            s.workers[1].note(answer)
+    s.say(Admit("mine", asking()))
+    _, message = decode(json.dumps([answer[0], 0, *answer[1:]]).encode())
+    with pytest.raises(NotAMessage):
+        s.workers[1].note(message)
+
+
+async def test_what_runs_is_told_with_what_it_has_relayed() -> None:
+    s = Supervisor()
+    s.say(Admit("a", asking()))
+    assert s.workers[1].note(Bytes(7, [("a", 100, 200), ("gone", 1, 1)])) == 7
+    assert s.authority.registry.bytes_relayed == {"up": 100, "down": 200}
+    s.say(Ended("a", "closed-by-user", "", 101, 202, 1.0, False, "", None))
+    assert s.authority.registry.bytes_relayed == {"up": 0, "down": 0}
 
 
 async def test_it_looks_like_a_session_of_ones_own() -> None:

@@ -102,9 +102,14 @@ async def test_a_worker_that_hangs_is_left_out_and_then_replaced(
 ) -> None:
     monkeypatch.setattr(pool, "REPORT_S", 0.05)
     async with running(tmp_path) as daemon, consoles(daemon, 2) as browsers:
+        for browser in browsers:
+            await browser.send_all(b"\4\1\0\0\0\0\0a")
+            assert await browser.receive_some()  # now it relays
         listed = await daemon.sessions()
         assert [one["phase"] for one in listed] == ["relay", "relay"]
-        hung, other = daemon.supervisor.pool.workers[1], daemon.supervisor.pool.workers[2]
+        number = int(str(listed[0]["worker"]))
+        hung, other = daemon.supervisor.pool.workers[number], daemon.supervisor.pool.workers[3 - number]
+        its_own = [one["id"] for one in listed if one["worker"] == number]
         os.kill(hung.process.pid, signal.SIGSTOP)
         assert [one["id"] for one in await daemon.sessions()] == [one["id"] for one in listed]
         monkeypatch.setattr(pool, "PING_S", 0.05)
@@ -112,13 +117,17 @@ async def test_a_worker_that_hangs_is_left_out_and_then_replaced(
         hung.watched.cancel()  # it would look after the usual time only
         await hung.gone.wait()
         assert not runs(hung.process.pid)
-        assert [one["worker"] for one in await daemon.sessions()] == [2]
+        assert [one["id"] for one in await daemon.sessions()] == [
+            one["id"] for one in listed if one["id"] not in its_own
+        ]
         assert other in daemon.supervisor.pool.serving
         assert logged(caplog, "worker hangs")
         (died,) = logged(caplog, "worker died")
-        assert (died["number"], died["how"], died["sessions"]) == (1, "SIGKILL", 1)
-        (record,) = logged(caplog, "session ended")
-        assert record["reason"] == "internal-error"
+        assert (died["number"], died["how"], died["sessions"]) == (number, "SIGKILL", len(its_own))
+        records = logged(caplog, "session ended")
+        assert [(record["session"], record["reason"]) for record in records] == [
+            (one, "internal-error") for one in its_own
+        ]
         await browsers[0].aclose()
 
 
@@ -184,15 +193,18 @@ async def test_without_a_worker_it_is_not_ready(tmp_path: Path) -> None:
 
 
 @timely
-async def test_cancelled_it_leaves_no_process(tmp_path: Path) -> None:
+async def test_cancelled_it_leaves_no_process_and_writes_no_records_of_theirs(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     pids = []
     with trio.CancelScope() as scope:
-        async with running(tmp_path) as daemon:
+        async with running(tmp_path) as daemon, consoles(daemon, 1):
             pids = [worker.process.pid for worker in daemon.supervisor.pool.serving]
             scope.cancel()
             await trio.lowlevel.checkpoint()
     assert len(pids) == 2
     assert not any(runs(pid) for pid in pids)
+    assert logged(caplog, "session ended") == [], "its worker has seen the end coming, and written it"
 
 
 @timely

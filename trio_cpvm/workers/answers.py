@@ -23,6 +23,7 @@ from .channel import Reply
 from .messages import (
     AccessAnswered,
     Admit,
+    Bytes,
     Details,
     Done,
     Ended,
@@ -138,19 +139,37 @@ class Answers:
         Raises:
             NotAMessage: it says nothing of the kind.
         """
-        if not isinstance(answer, Details) or not isinstance(answer.tasks, int):
+        if not isinstance(answer, Details | Bytes) or not isinstance(answer.tasks, int):
             raise NotAMessage(type(answer).__name__)
-        for values in answer.sessions:
-            details = session_details(values)
-            session = self.sessions.get(details.id)
-            if session is not None:
-                session.details = details
+        if isinstance(answer, Details):
+            for details in map(session_details, answer.sessions):
+                session = self.sessions.get(details.id)
+                if session is not None:
+                    session.details = details
+                    session.bytes_up, session.bytes_down = details.bytes_up, details.bytes_down
+            return answer.tasks
+        try:
+            for session_id, up, down in answer.sessions:
+                session = self.sessions.get(session_id)
+                if session is not None:
+                    session.bytes_up, session.bytes_down = int(up), int(down)
+        except (ValueError, TypeError) as exc:
+            raise NotAMessage(f"Bytes: {exc}") from exc
         return answer.tasks
 
-    def lose_all(self, detail: str) -> int:
-        """The worker is gone, with all that it had; how many sessions those were."""
+    def lose_all(self, detail: str, *, recorded: bool = False) -> int:
+        """The worker is gone, with all that it had.
+
+        Args:
+            detail: why.
+            recorded: it writes its sessions' records itself.
+
+        Returns:
+            how many sessions those were.
+        """
         lost = list(self.sessions.values())
         for session in lost:
+            session.recorded |= recorded
             self._lose(session, detail)
         return len(lost)
 

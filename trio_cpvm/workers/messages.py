@@ -329,6 +329,24 @@ class TellDetails(Message):
 
 
 @attrs.frozen
+class TellBytes(Message):
+    """To a worker: what has it relayed? ``Bytes``, which costs a tenth."""
+
+
+@attrs.frozen
+class Bytes(Message):
+    """What a worker has relayed so far.
+
+    Attributes:
+        tasks: how many it has.
+        sessions: of each that runs its id, and the bytes to its host and to its browser.
+    """
+
+    tasks: int
+    sessions: Sequence[tuple[str, int, int]]
+
+
+@attrs.frozen
 class Details(Message):
     """What a worker has at this moment.
 

@@ -36,6 +36,7 @@ from .messages import (
     Settle,
     Start,
     Take,
+    TellBytes,
     TellDetails,
 )
 
@@ -175,12 +176,17 @@ class Pool:
             log.error("worker does not end", number=worker.number)
             worker.process.kill()
 
-    async def reports(self) -> None:
-        """Have every worker tell what it has; one that takes too long is left out."""
+    async def reports(self, details: bool) -> None:
+        """Have every worker tell what it has; one that takes too long is left out.
+
+        Args:
+            details: all that operators are shown; else the bytes only.
+        """
+        question = TellDetails() if details else TellBytes()
 
         async def ask(worker: WorkerProcess) -> None:
             try:
-                answer = await worker.channel.ask(TellDetails(), within_s=REPORT_S)
+                answer = await worker.channel.ask(question, within_s=REPORT_S)
             except (ChannelClosed, trio.TooSlowError):
                 return
             try:
@@ -318,14 +324,18 @@ class Pool:
 
     async def _attend(self, worker: WorkerProcess) -> None:
         """Talk to a worker until it ends, and take back what it leaves behind."""
+        records_sessions = True
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._watch, worker)
                 await worker.channel.run()
                 nursery.cancel_scope.cancel()
+            records_sessions = False
         except* NotAMessage as group:
+            records_sessions = False
             _makes_no_sense(worker, group.exceptions[0])
         except* Exception:
+            records_sessions = False
             log.exception("internal error")
             worker.process.kill()
         finally:
@@ -336,7 +346,8 @@ class Pool:
             worker.gone.set()
             worker.operators.close()
             self.workers.pop(worker.number, None)
-            lost = worker.answers.lose_all(f"the process of worker {worker.number} died")
+            # Where this process ends first its workers see that, end their sessions and write the records themselves.
+            lost = worker.answers.lose_all(f"the process of worker {worker.number} died", recorded=records_sessions)
         if not worker.dismissed or worker.process.returncode:
             number, pid = worker.number, worker.process.pid
             log.error("worker died", number=number, pid=pid, how=_how(worker.process.returncode), sessions=lost)

@@ -45,6 +45,8 @@ class RemoteSession:
         ending: it has been told to end.
         recorded: its record has been written.
         details: the worker's last report.
+        bytes_up: payload bytes to the host, by then or later.
+        bytes_down: likewise, to the browser.
     """
 
     id: str
@@ -58,6 +60,8 @@ class RemoteSession:
     ending: bool = False
     recorded: bool = False
     details: SessionDetails | None = None
+    bytes_up: int = 0
+    bytes_down: int = 0
     _begun: bool = attrs.field(default=False, init=False)
     _started: datetime = attrs.field(factory=lambda: datetime.now(UTC), init=False)
     _started_at: float = attrs.field(factory=trio.current_time, init=False)
@@ -110,16 +114,6 @@ class RemoteSession:
     def idle_s(self) -> float:
         """Seconds without input, at the last report."""
         return self.details.idle_s if self.details is not None else self.age_s
-
-    @property
-    def bytes_up(self) -> int:
-        """Payload bytes to the host, at the last report."""
-        return self.details.bytes_up if self.details is not None else 0
-
-    @property
-    def bytes_down(self) -> int:
-        """Payload bytes to the browser, at the last report."""
-        return self.details.bytes_down if self.details is not None else 0
 
     @property
     def opened_after_s(self) -> float | None:

@@ -32,6 +32,7 @@ from ..websocket import learn_answers
 from .channel import Channel, Reply
 from .connections import NOBODY, SharedConnections, SharedListener, SharedRoom
 from .messages import (
+    Bytes,
     Details,
     Discard,
     Done,
@@ -51,6 +52,7 @@ from .messages import (
     Settle,
     Start,
     Take,
+    TellBytes,
     TellDetails,
     Waits,
 )
@@ -221,6 +223,8 @@ class Worker:
                 self._waiting[message.kind].put(message.key, message.wait_s)
             case TellDetails():
                 reply(self._details())
+            case TellBytes():
+                reply(Bytes(_tasks(), [(one.id, one.bytes_up, one.bytes_down) for one in self.sessions]))
             case Prepare():
                 self._step.send_nowait(partial(self._prepare, message.config, reply))
             case Take():
@@ -279,8 +283,7 @@ class Worker:
         self._channel.flush()
 
     def _details(self) -> Details:
-        tasks = trio.lowlevel.current_statistics().tasks_living
-        return Details(tasks, [attrs.astuple(_details_of(session), recurse=False) for session in self.sessions])
+        return Details(_tasks(), [attrs.astuple(_details_of(session), recurse=False) for session in self.sessions])
 
     async def _prepare(self, text: str, reply: Reply) -> None:
         old = self._public.parts
@@ -316,6 +319,10 @@ class Worker:
             self._configure_logging(parts.config)
         reply(Done())
         await trio.to_thread.run_sync(discard, old, parts, abandon_on_cancel=True)
+
+
+def _tasks() -> int:
+    return trio.lowlevel.current_statistics().tasks_living
 
 
 def _details_of(session: Session) -> SessionDetails:
