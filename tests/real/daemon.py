@@ -182,7 +182,8 @@ class Daemon:
     def _files_without_modules(self) -> list[str] | None:
         """Its open files, unless it is just loading a module: it does so for a moment after it has begun to listen."""
         files = open_files(self.process.pid)
-        return None if any(name.endswith((".so", ".py", ".pyc")) for name in files) else files
+        loading = any("/lib/python3" in name or name.endswith((".py", ".pyc")) for name in files)
+        return None if loading else files
 
     def _listeners(self) -> tuple[str, str] | None:
         """The URLs of the public and of the admin listener, once both are bound."""

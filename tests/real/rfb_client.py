@@ -186,9 +186,12 @@ def rfb_client(
     """A connected WebSocket, before the VNC handshake.
 
     Args:
-        trust: for wss.
+        trust: for wss. It is held to TLS 1.2: this client reads in one thread and writes in another, and before Python
+            3.13 nothing keeps them apart in OpenSSL, where TLS 1.3's tickets then swallow the first write.
         patience_s: how long the server may take to answer a ping, in seconds.
     """
+    if trust is not None:
+        trust.maximum_version = ssl.TLSVersion.TLSv1_2
     with connect(
         url,
         origin=None if origin is None else Origin(origin),
