@@ -26,6 +26,8 @@ from ..limits import Limit
 #: that was good for something, up to the longest: all are woken for each connection, which costs.
 MOMENT_S = 0.01
 LONGEST_MOMENT_S = 0.04
+#: How often in that time it looks whether it still has more; consoles may come faster than one in a moment.
+LOOKS = 8
 #: How long the lock may take, in seconds. It is held for microseconds, unless its holder is stopped just then.
 LOCK_S = 10.0
 #: Stands in the first field of a worker that is not there: nobody has more.
@@ -208,8 +210,9 @@ class SharedListener(trio.abc.Listener[trio.SocketStream]):
             if self._socket.fileno() < 0:
                 raise trio.ClosedResourceError("another task has closed it")
             await trio.lowlevel.wait_readable(self._socket)
-            if self._stands_back():
-                await trio.sleep(self._moment_s)
+            until = trio.current_time() + self._moment_s
+            while self._stands_back() and trio.current_time() < until:
+                await trio.sleep(self._moment_s / LOOKS)
             try:
                 accepted, _ = self._socket.accept()
             except BlockingIOError:  # somebody else has it
