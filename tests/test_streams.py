@@ -16,7 +16,7 @@ from tests.upstream.networks import inside_tls, server_context
 from trio_cpvm.config import UpstreamConfig
 from trio_cpvm.config_values import TcpAddress
 from trio_cpvm.listeners import open_listeners
-from trio_cpvm.streams import Delivery, PrefixedStream, delivery, keep_alive, smoothed_rtt_s
+from trio_cpvm.streams import UNSENT_BYTES, Delivery, PrefixedStream, delivery, keep_alive, smoothed_rtt_s, take_more
 from trio_cpvm.testing import EchoForever, ScriptedVncServer, behind_websocket, listening
 from trio_cpvm.upstream import HostTls
 from trio_cpvm.websocket import open_host_websocket, websocket_nursery
@@ -205,3 +205,12 @@ async def test_the_system_gives_up_a_vanished_peer_after_two_minutes(who: str) -
             )
         )
     assert idle_s + interval_s * count == timeout_ms / 1000 == 120
+
+
+async def test_the_system_takes_more_for_a_browser_than_trio_lets_it() -> None:
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    async with listener, await trio.open_tcp_stream(*listener.socket.getsockname()) as stream:
+        take_more(stream)
+        assert stream.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT) == UNSENT_BYTES
+    take_more(stream)  # it is closed
+    take_more(memory_stream_pair()[0])

@@ -25,7 +25,7 @@ from .http.upgrade import SUBPROTOCOL, Upgrade, canonical_upgrade
 from .later import Later
 from .limits import Limit
 from .ready_stream import ready
-from .streams import PrefixedStream, close_at_once
+from .streams import PrefixedStream, close_at_once, take_more
 
 # A tenth of the daemon's start; it has them loaded once it is ready (``learn_answers``).
 if TYPE_CHECKING:
@@ -98,6 +98,7 @@ async def answer_upgrade(transport: trio.abc.Stream, upgrade: Upgrade, *, timeou
         The transport is closed then, as it is when cancelled.
     """
     transport = ready(transport)
+    take_more(transport)
     try:
         with trio.move_on_after(timeout_s) as late:
             answer = await _answer_to(upgrade)
