@@ -11,7 +11,7 @@ from .measurements import Measurement
 from .results import Results, Spread, short, targets
 
 _COLOURS = {BASELINE: "#888888", WEBSOCKIFY: "#d08020", DAEMON: "#2060b0", DAEMON_2: "#60a0e0"}
-_WIDTH, _LEFT, _RIGHT, _TOP, _ROW = 760, 250, 130, 54, 24
+_WIDTH, _LEFT, _RIGHT, _TOP, _ROW = 830, 320, 130, 54, 24
 
 
 def _svg(title: str, height: float, parts: Sequence[str]) -> str:
