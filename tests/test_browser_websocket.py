@@ -89,3 +89,19 @@ async def test_a_close_frame_waits_for_the_message_before_it() -> None:
         assert await receive(browser, SIZE) == b"a" * SIZE
         assert await browser.receive_some() == b""
         assert browser.close_code == 4411
+
+
+@timely
+async def test_every_one_of_many_pings_is_answered_and_what_follows_them_is_read() -> None:
+    async with websocket_pair(small_sockets) as (browser, ours), trio.open_nursery() as nursery:
+        pongs = 0
+
+        async def count() -> None:
+            nonlocal pongs
+            while pongs < 5000 * 6:  # each has four bytes of payload, and two in front of them
+                pongs += len(await browser.stream.receive_some(65536))
+
+        nursery.start_soon(count)
+        nursery.start_soon(browser.stream.send_all, b"\x89\x84\0\0\0\0ping" * 5000 + b"\x82\x83\0\0\0\0end")
+        assert await ours.receive_some() == b"end"
+    assert pongs == 5000 * 6

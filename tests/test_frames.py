@@ -16,7 +16,7 @@ from websockets.streams import StreamReader
 from websockets.uri import parse_uri
 
 from trio_cpvm import frames
-from trio_cpvm.frames import Close, Event, FrameReader, Ping, Pong, Text, Violation
+from trio_cpvm.frames import MAX_EVENTS, Close, Event, FrameReader, Ping, Pong, Text, Violation
 
 MAX_MESSAGE, MAX_TEXT = 5000, 300
 MASK = b"\x0f\xf0\x35\xaa"
@@ -247,3 +247,15 @@ def parsed(data: bytes) -> Frame:
     except StopIteration as done:
         frame: Frame = done.value
     return frame
+
+
+@pytest.mark.parametrize("frame", [b"\x89\x80abcd", b"\x8a\x80abcd", b"\x89\x80abcd\x82\x81abcdx"])
+def test_a_flood_of_small_frames_is_looked_at_little_by_little(frame: bytes) -> None:
+    ours = reader()
+    expected = ours.receive(frame)
+    turns = [ours.receive(frame * 1000)]
+    while ours.has_more:
+        turns.append(ours.receive(b""))
+    assert max(map(len, turns)) <= MAX_EVENTS + 2
+    assert [event for events in turns for event in events] == expected * 1000
+    assert not ours.over

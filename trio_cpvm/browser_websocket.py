@@ -138,6 +138,9 @@ class BrowserSocket(trio.abc.Stream):
                     return b""
                 if self._events:
                     await self._obey(self._events.popleft())
+                elif self._frames.has_more:
+                    await trio.lowlevel.checkpoint()
+                    self._events.extend(self._frames.receive(b""))
                 else:
                     self._take(await self._borrow())
         finally:
@@ -393,6 +396,8 @@ class BrowserSocket(trio.abc.Stream):
             if not data:
                 return
             self._frames.receive(data)
+            while self._frames.has_more:
+                self._frames.receive(b"")
 
     async def aclose(self) -> None:
         """Close the transport at once, without a word to the browser."""

@@ -17,6 +17,9 @@ from Crypto.Util.strxor import strxor
 MAX_CONTROL_BYTES = 125
 #: The fragments of one message; nobody sends this many, and without any bytes in them no other limit would end them.
 MAX_FRAGMENTS = 4096
+#: So many events are made of what has come before the rest is looked at: those of empty frames take twenty times the
+#: memory of their bytes.
+MAX_EVENTS = 256
 #: Close codes, section 7.4.1.
 PROTOCOL_ERROR, NOT_TEXT, TOO_LARGE = 1002, 1007, 1009
 
@@ -88,6 +91,7 @@ class FrameReader:
 
     Attributes:
         over: the client's side has ended, by a close frame or a violation.
+        has_more: not all that has come was looked at: ``receive`` without further bytes goes on.
     """
 
     def __init__(self, *, max_message_bytes: int, max_text_bytes: int) -> None:
@@ -107,9 +111,12 @@ class FrameReader:
         self._stream: list[bytes | memoryview] = []
         self._control = bytearray()
         self.over = False
+        self.has_more = False
 
     def receive(self, data: bytes | bytearray | memoryview) -> list[Event]:
-        """What the next bytes say. After a ``Close`` or a ``Violation``, which is the last event, nothing any more.
+        """What the next bytes say, about ``MAX_EVENTS`` at a time; further bytes only once all of them were looked at.
+
+        After a ``Close`` or a ``Violation``, which is the last event, there is nothing any more.
 
         Args:
             data: the bytes; what can be written to is unmasked in its place, and not kept.
@@ -119,6 +126,7 @@ class FrameReader:
             return events
         if self._head:
             data, self._head = self._head + data, b""
+        self.has_more = False
         if self._opcode is None and self._message is None:
             size = len(data) - _SMALL_HEAD
             whole = 0 < size <= self._most_small and data[0] == _WHOLE_BINARY and data[1] == _MASKED | size
@@ -139,6 +147,9 @@ class FrameReader:
         position, end = 0, len(data)
         while position < end:
             if self._opcode is None:
+                if len(events) >= MAX_EVENTS:
+                    self._head, self.has_more = bytes(data[position:]), True
+                    break
                 position = self._read_head(data, position)
                 if self._opcode is None:  # not whole yet
                     break
