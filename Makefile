@@ -63,7 +63,7 @@ real: $(VENV)/.installed-tests
 	tools/setup.sh peers
 	$(BIN)/python hatch_build.py --for-tests
 	@$(MAKE) --no-print-directory $(VENV)/.installed-libvirt
-	$(PYTEST) -n 2 --durations=15 -m "(real or browser) and not systemvm"
+	tools/real_tests.sh $(BIN)/python
 
 systemvm: $(VENV)/.installed-tests
 	tools/setup.sh systemvm

@@ -119,7 +119,11 @@ class AnyTab(ABC):
                 raise AssertionError(f"the page is not {state}, but: {data} {self.visible_text()!r}")
             return data if data.get("state") == state else None
 
-        return wait_for(reached, f"{self.url} is {state}", within_s=within_s)
+        try:
+            return wait_for(reached, f"{self.url} is {state}", within_s=within_s)
+        except NotInTime as late:
+            late.add_note(f"the page is {self.data()} and shows {self.visible_text()!r}")
+            raise
 
     def visible_text(self) -> str:
         """The text a user can see."""

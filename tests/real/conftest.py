@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
@@ -19,6 +19,7 @@ from .certificates import Authority
 from .daemon import Daemon, Tables, make_key
 from .firefox import Firefox, FirefoxTab
 from .linux_guest import US, Keymap, LinuxGuest
+from .processes import forget_processes, last_words
 from .qemu import Qemu
 from .recorder import Recorder
 from .stock_novnc import StockSite, stock_site
@@ -50,6 +51,20 @@ class StartDaemon(Protocol):
 
 
 OpenTab: TypeAlias = Callable[[], ConsolePage]
+
+
+@pytest.fixture(autouse=True)
+def _processes_of_this_test() -> None:
+    forget_processes()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """With a failure stands what the test's programs said; daemons print no secrets, and keys are made for the test."""
+    report = yield
+    if report.failed:
+        report.sections += [(f"the end of what {name} said", words) for name, words in last_words()]
+    return report
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ import attrs
 import pytest
 
 from .processes import PATIENCE_S, Process, program, wait_for
-from .qemu import PACKAGE, Qmp
+from .qemu import PACKAGE, SAYS_KEYS, Qmp
 
 #: Where tools/setup.sh puts what it takes out of Debian's packages.
 PARTS = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "trio-cpvm" / "linux-guest"
@@ -149,6 +149,7 @@ class LinuxGuest:
                 *("-kernel", str(_part("vmlinuz")), "-initrd", str(files), "-append", "quiet console=tty0"),
                 *("-serial", "unix:control,server=on,wait=off", "-serial", f"file:{self._typed_file}"),
                 *("-qmp", "unix:qmp,server=on,wait=off"),  # relative: a socket's path may not be long
+                *SAYS_KEYS,
                 *options,
                 *("-vnc", ",".join(["127.0.0.1:200", "to=1199", *vnc])),
             ],

@@ -74,6 +74,20 @@ def listens(port: int) -> bool:
     return False
 
 
+#: By the test that runs.
+_started: list[Process] = []
+
+
+def forget_processes() -> None:
+    """Another test begins."""
+    _started.clear()
+
+
+def last_words(characters: int = 3000) -> list[tuple[str, str]]:
+    """Names and ends of the output of what the running test has started."""
+    return [(process.name, process.output()[-characters:]) for process in _started if process.log.exists()]
+
+
 class Process:
     """One running program. What it says goes to a file; ``stop`` ends it whatever state it is in.
 
@@ -96,6 +110,7 @@ class Process:
     ) -> None:
         self.name = name
         self.log = folder / f"{name}.out"
+        _started.append(self)
         with self.log.open("ab") as log:
             self._popen = subprocess.Popen(
                 argv,

@@ -12,9 +12,12 @@ from typing import Self
 
 from .guest import BANNER, TEXT_ADDRESS, TEXT_BYTES, boot_sector, text_lines
 from .pictures import Picture, from_ppm
-from .processes import PATIENCE_S, Process, program, wait_for
+from .processes import PATIENCE_S, NotInTime, Process, program, wait_for
 
 PACKAGE = "qemu-system-x86"
+
+#: Its output tells which keys viewers sent and which ones the guest got, for tests that miss one.
+SAYS_KEYS = ("-trace", "vnc_key_event_*", "-trace", "ps2_keyboard_event", "-trace", "ps2_put_keycode")
 
 #: QEMU takes the first free display from the first number on; port = 5900 + display.
 _FIRST_DISPLAY, _LAST_DISPLAY = 200, 1199
@@ -115,6 +118,7 @@ class Qemu:
                 *("-net", "none", "-display", "none", "-no-reboot", "-boot", "order=c,menu=off"),
                 *("-drive", f"file={disk},format=raw,if=ide,snapshot=on"),
                 *("-qmp", "unix:qmp,server=on,wait=off"),  # relative, for the same reason
+                *SAYS_KEYS,
                 *options,
                 *("-vnc", ",".join(where)),
             ],
@@ -181,7 +185,11 @@ class Qemu:
 
     def wait_for_line(self, text: str, within_s: float = PATIENCE_S) -> None:
         """Wait until ``text`` is a line on the guest's screen."""
-        wait_for(lambda: text in self.screen_text(), f"the guest shows {text!r}", within_s=within_s)
+        try:
+            wait_for(lambda: text in self.screen_text(), f"the guest shows {text!r}", within_s=within_s)
+        except NotInTime as late:
+            late.add_note("\n".join(["it shows", *filter(None, self.screen_text())]))
+            raise
 
     def shut_down(self) -> None:
         """End it in peace, as an operator's stop of the machine does."""

@@ -33,6 +33,12 @@ class _Handler(SimpleHTTPRequestHandler):
         """Say nothing."""
 
 
+class _Server(ThreadingHTTPServer):
+    """Lets a browser ask for all modules at once: a connection that does not fit in comes again seconds later."""
+
+    request_queue_size = 128
+
+
 class StockSite:
     """Where the site is."""
 
@@ -49,7 +55,7 @@ def stock_site() -> Iterator[StockSite]:
     """The site, served for the length of a ``with`` block."""
     if not (_PACKAGE / "core" / "rfb.js").exists():
         pytest.fail(f"noVNC is missing in {_PACKAGE}: run `make page`", pytrace=False)
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, directory=str(_PAGE))) as server:
+    with _Server(("127.0.0.1", 0), partial(_Handler, directory=str(_PAGE))) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, name="stock site")
         thread.start()
         try:
