@@ -32,6 +32,7 @@ $(VENV)/bin/python:
 
 $(VENV)/.installed: pyproject.toml hatch_build.py $(PAGE) | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	$(BIN)/python -m compileall -q trio_cpvm  # as pip does for all but editable installations
 	touch $@
 
 $(VENV)/.installed-tests: pyproject.toml $(VENV)/.installed

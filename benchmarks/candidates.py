@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from typing import TypeAlias
 
 import attrs
 
-from .programs import Failed, Program, free_port, listens, run, wait_until
+from .programs import Failed, Program, cpu_s, free_port, listens, run, wait_until
 
 Tables: TypeAlias = Mapping[str, Mapping[str, object]]
 
@@ -23,6 +24,8 @@ DAEMON = "trio-cpvm"
 DAEMON_2 = "trio-cpvm, 2 workers"
 
 PASSWORD = "password"
+#: How often is looked whether a candidate listens, in seconds.
+LOOK_S = 0.002
 #: Nothing of this is about speed: as many sessions from this one machine as the system allows, and no end of those
 #: that only wait.
 SETTINGS: Tables = {
@@ -106,11 +109,13 @@ class Running:
         port: where.
         options: what the load generator has to be told besides.
         pid: its process; ``None`` for the baseline.
+        start_s: its CPU time when it began to listen, in seconds.
     """
 
     port: int
     options: Sequence[str]
     pid: int | None
+    start_s: float = 0
 
 
 @attrs.frozen
@@ -134,11 +139,12 @@ class Candidate:
         port = free_port()
         argv = _websockify(bench, port, self.tls) if self.name == WEBSOCKIFY else self._daemon(bench, port)
         name = self.name.replace(", ", "-").replace(" ", "-") + ("-tls" if self.tls else "")
-        with Program(argv, bench.folder / f"{name}.log") as program:
-            wait_until(lambda: listens(port) or not program.is_alive, f"{self.name} listens")
+        with Program(argv, bench.folder / f"{name}.log", env=_with_byte_code(bench)) as program:
+            wait_until(lambda: listens(port) or not program.is_alive, f"{self.name} listens", look_every_s=LOOK_S)
+            start_s = cpu_s(program.pid)
             if not program.is_alive:
                 raise program.failed()
-            yield Running(port, tls, program.pid)
+            yield Running(port, tls, program.pid, start_s)
 
     def paths(self, bench: Bench, number: int) -> Sequence[str]:
         """The option that names so many paths, one for each session."""
@@ -153,6 +159,12 @@ class Candidate:
         config = bench.folder / f"{self.name.replace(', ', '-').replace(' ', '-')}{'-tls' * self.tls}.toml"
         config.write_text(_config(bench, port, tls=self.tls, workers=2 if self.name == DAEMON_2 else 1))
         return [sys.executable, "-m", "trio_cpvm", "serve", "--config", str(config)]
+
+
+def _with_byte_code(bench: Bench) -> Mapping[str, str]:
+    """An environment in which Python keeps its byte code, as it does of what pip installs."""
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, "PYTHONPYCACHEPREFIX": str(bench.folder / "byte-code")}
 
 
 def _config(bench: Bench, port: int, *, tls: bool = False, workers: int = 1) -> str:

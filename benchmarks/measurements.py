@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import resource
+import statistics
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -33,6 +34,8 @@ OTHER_FILES = 400
 COUNTED = 0.9
 #: How long a thousand sessions do nothing before that is measured, in seconds.
 SETTLE_S = 2.0
+#: How often a process is started, after once for Python to keep its byte code.
+STARTS = 5
 
 
 @attrs.frozen
@@ -40,7 +43,7 @@ class Measurement:
     """One row of the table.
 
     Attributes:
-        kind: the load generator's word for it; ``memory`` and ``idle`` are ``hold``.
+        kind: the load generator's word for it; ``memory`` and ``idle`` are ``hold``, and ``start`` is none.
         sessions: how many.
         tls: between browser and proxy.
     """
@@ -51,13 +54,13 @@ class Measurement:
 
     @property
     def name(self) -> str:
-        number = "" if self.kind == "connect" else f" {self.sessions}"
+        number = "" if self.kind in ("connect", "start") else f" {self.sessions}"
         return f"{self.kind}{number}{' tls' if self.tls else ''}"
 
     @property
     def starts_anew(self) -> bool:
         """Every round has a process of its own: it is about the process itself, not about what it does."""
-        return self.kind in ("memory", "idle")
+        return self.kind in ("memory", "idle", "start")
 
     def candidates(self, *, workers: bool) -> list[Candidate]:
         """Who takes part; the baseline speaks no TLS, and has no process to look at."""
@@ -101,12 +104,13 @@ def all_measurements(length: Length) -> list[Measurement]:
         "connect": (1,),
         "memory": (10, 100, 1000, 10_000),
         "idle": (1000,) if length.idle_s > 0 else (),
+        "start": (0,),
     }
     most = min(length.sessions_max, (resource.getrlimit(resource.RLIMIT_NOFILE)[1] - OTHER_FILES) // 2)
     found = [
         Measurement(kind, min(sessions, most), tls)
         for kind, numbers in kinds.items()
-        for tls in (False, True)
+        for tls in ((False,) if kind == "start" else (False, True))
         for sessions in numbers
     ]
     return list(dict.fromkeys(found))
@@ -123,6 +127,8 @@ def measure(measurement: Measurement, candidate: Candidate, running: Running, be
             return _memory(measurement.sessions, candidate, running, bench)
         case "idle":
             return _idle(measurement.sessions, candidate, running, bench, length)
+        case "start":
+            return _start(candidate, bench)
         case _:
             return _load(measurement, candidate, running, bench, length)
 
@@ -173,6 +179,15 @@ def _idle(sessions: int, candidate: Candidate, running: Running, bench: Bench, l
     with _holding(sessions, candidate, running, bench):
         time.sleep(SETTLE_S)
         return {"cpu_percent": 100 * _cores(running.pid, length.idle_s), "sessions": sessions}
+
+
+def _start(candidate: Candidate, bench: Bench) -> Figures:
+    """What it has cost when it listens, from exec on."""
+    costs = []
+    for _ in range(1 + STARTS):
+        with candidate.start(bench) as running:
+            costs.append(running.start_s)
+    return {"cpu_s": statistics.median(costs[1:])}
 
 
 def _holding(sessions: int, candidate: Candidate, running: Running, bench: Bench) -> Program:

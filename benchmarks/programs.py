@@ -71,7 +71,9 @@ def run(argv: Sequence[str]) -> str:
     return done.stdout
 
 
-def wait_until(condition: Callable[[], bool], what: str, *, within_s: float = PATIENCE_S) -> None:
+def wait_until(
+    condition: Callable[[], bool], what: str, *, within_s: float = PATIENCE_S, look_every_s: float = POLL_S
+) -> None:
     """Wait until something is true.
 
     Raises:
@@ -81,7 +83,7 @@ def wait_until(condition: Callable[[], bool], what: str, *, within_s: float = PA
     while not condition():
         if time.monotonic() > deadline:
             raise Failed(f"not within {within_s:.0f} s: {what}")
-        time.sleep(POLL_S)
+        time.sleep(look_every_s)
 
 
 def free_port() -> int:
@@ -106,9 +108,12 @@ class Program:
         argv: program and arguments.
         log: where its standard error goes.
         cpus: where it may run; empty: anywhere.
+        env: replaces the environment.
     """
 
-    def __init__(self, argv: Sequence[str], log: Path, cpus: Collection[int] = ()) -> None:
+    def __init__(
+        self, argv: Sequence[str], log: Path, cpus: Collection[int] = (), *, env: Mapping[str, str] | None = None
+    ) -> None:
         self._log = log
         self._argv = argv
         with log.open("wb") as errors:
@@ -119,6 +124,7 @@ class Program:
                 stderr=errors,
                 start_new_session=True,
                 cwd=log.parent,
+                env=env,
             )
         if cpus:
             os.sched_setaffinity(self._popen.pid, cpus)

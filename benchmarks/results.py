@@ -166,6 +166,7 @@ def targets(sessions_most: int) -> list[Target]:
         Target(f"memory of each of {sessions_most:,}", most, "kib_per_session", 40, True, "", "KiB"),
         Target(f"memory of {sessions_most:,} in all", most, "total_mib", 1024, True, "", "MiB"),
         Target("CPU of 1,000 idle sessions", Measurement("idle", 1000), "cpu_percent", 1.0, True, "", "% of a core"),
+        Target("start until it listens", Measurement("start", 0), "cpu_s", 0.3, True, "", "s of CPU"),
     ]
 
 
@@ -178,6 +179,7 @@ COLUMNS: Mapping[str, Sequence[tuple[str, str, float]]] = {
     "connect": (("consoles/s", "per_second", 1), ("consoles/CPU s", "per_cpu_second", 1)),
     "memory": (("KiB/session", "kib_per_session", 1),),
     "idle": (("% of a core", "cpu_percent", 1),),
+    "start": (("CPU s", "cpu_s", 1),),
 }
 
 
