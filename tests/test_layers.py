@@ -43,6 +43,7 @@ LAYERS = (
         {
             "acceptor",
             "streams",
+            "readiness",
             "ready_stream",
             "ready_tls",
             "browser_websocket",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import socket
 import struct
 from collections.abc import AsyncIterator
@@ -19,6 +20,7 @@ from trio_cpvm.ready_stream import (
     ReadySocket,
     ready,
 )
+from trio_cpvm.streams import close_at_once
 
 timely = within(30)
 SIZE = 3 << 20
@@ -180,3 +182,120 @@ async def test_other_streams_are_never_ready_but_always_waited_for() -> None:
     assert await ours.borrow_some() == b"down"
     await ours.aclose()
     assert await peer.receive_some() == b""
+
+
+class Taken:
+    """What a stream hands on.
+
+    Attributes:
+        data: all of it.
+        ended: the end has been told.
+    """
+
+    def __init__(self, most: int = SIZE) -> None:
+        self.data = bytearray()
+        self.ended = False
+        self._most = most
+
+    def take(self, data: bytes | memoryview) -> bool:
+        assert not self.ended
+        self.data += data
+        self.ended = not data
+        return len(self.data) < self._most
+
+
+@timely
+@pytest.mark.parametrize("buffer", [0, 4096])
+async def test_what_comes_is_handed_on_until_the_end(buffer: int) -> None:
+    data = bytes(range(256)) * 256
+    taken = Taken()
+    async with pair(buffer=buffer) as (ours, theirs), trio.open_nursery() as nursery:
+
+        async def send() -> None:
+            await theirs.send_all(data)
+            await theirs.send_eof()
+
+        nursery.start_soon(send)
+        while not taken.ended:
+            await ours.hand_on(taken.take)
+    assert taken.data == data
+
+
+@timely
+async def test_who_takes_no_more_is_given_no_more() -> None:
+    async with pair() as (ours, theirs):
+        await theirs.send_all(bytes(10))
+        first = Taken(most=5)
+        await ours.hand_on(first.take)
+        await theirs.send_all(b"rest")
+        await trio.sleep(0.01)
+        assert len(first.data) == 10
+        assert await ours.receive_some() == b"rest"
+
+
+@timely
+async def test_a_flood_that_is_handed_on_leaves_others_their_turns() -> None:
+    turns: list[int] = []
+    taken = Taken(most=16 * TURN_BYTES)
+    async with pair() as (ours, theirs), trio.open_nursery() as nursery:
+
+        async def flood() -> None:
+            await theirs.send_all(bytes(16 * TURN_BYTES))
+
+        async def count() -> None:
+            while True:
+                turns.append(len(taken.data))
+                await trio.lowlevel.checkpoint()
+
+        nursery.start_soon(flood)
+        nursery.start_soon(count)
+        while len(taken.data) < 16 * TURN_BYTES:
+            await ours.hand_on(taken.take)
+        nursery.cancel_scope.cancel()
+    assert max(after - before for before, after in itertools.pairwise(turns)) <= 2 * TURN_BYTES
+
+
+@timely
+@pytest.mark.parametrize("at_once", [False, True])
+async def test_who_hands_on_is_woken_by_closing(at_once: bool) -> None:
+    async with pair() as (ours, _), trio.open_nursery() as nursery:
+
+        async def hand_on() -> None:
+            with pytest.raises(trio.ClosedResourceError):
+                await ours.hand_on(Taken().take)
+
+        nursery.start_soon(hand_on)
+        await trio.testing.wait_all_tasks_blocked()
+        await (close_at_once(ours) if at_once else ours.aclose())
+
+
+@timely
+async def test_a_connection_that_breaks_while_it_is_handed_on() -> None:
+    async with pair() as (ours, theirs):
+        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+        async def hand_on() -> None:
+            with pytest.raises(trio.BrokenResourceError):
+                await ours.hand_on(Taken().take)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(hand_on)
+            await trio.testing.wait_all_tasks_blocked()
+            await theirs.aclose()
+
+
+async def test_other_streams_hand_on_too() -> None:
+    stream, peer = trio.testing.memory_stream_pair()
+    taken = Taken()
+    async with trio.open_nursery() as nursery:
+
+        async def hand_on() -> None:
+            while not taken.ended:
+                await ready(stream).hand_on(taken.take)
+
+        nursery.start_soon(hand_on)
+        await peer.send_all(b"one")
+        await trio.testing.wait_all_tasks_blocked()
+        await peer.send_all(b"two")
+        await peer.aclose()
+    assert taken.data == b"onetwo"

@@ -14,7 +14,8 @@ import trio.testing
 import trustme
 
 from tests.helpers import within
-from trio_cpvm.ready_stream import LEAST_BYTES, TURN_BYTES
+from trio_cpvm import ready_stream
+from trio_cpvm.ready_stream import BORROW_BYTES, LEAST_BYTES, TURN_BYTES
 from trio_cpvm.ready_tls import RECORD_BYTES, ReadyTls
 
 timely = within(30)
@@ -207,3 +208,71 @@ async def test_the_socket_is_given_back() -> None:
         assert plain.socket.fileno() == -1
         await ours.aclose()
         assert await peer.receive_some() == b""
+
+
+@timely
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_what_comes_is_handed_on_until_the_end(version: ssl.TLSVersion) -> None:
+    data = bytes(range(256)) * 1024
+    taken = bytearray()
+    ends = 0
+
+    def take(part: bytes | memoryview) -> bool:
+        nonlocal ends
+        taken.extend(part)
+        ends += not part
+        return True
+
+    async with pair(version=version) as (ours, theirs), trio.open_nursery() as nursery:
+
+        async def send() -> None:
+            for start in range(0, len(data), 50_000):
+                await theirs.send_all(data[start : start + 50_000])
+                await trio.testing.wait_all_tasks_blocked(0.001)
+            await theirs.aclose()
+
+        nursery.start_soon(send)
+        while not ends:
+            await ours.hand_on(take)
+    assert taken == data
+    assert ends == 1
+
+
+@timely
+async def test_who_hands_on_is_woken_by_closing() -> None:
+    async with pair() as (ours, _), trio.open_nursery() as nursery:
+
+        async def hand_on() -> None:
+            with pytest.raises(trio.ClosedResourceError):
+                await ours.hand_on(lambda _: True)
+
+        nursery.start_soon(hand_on)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        await ours.aclose()
+
+
+@timely
+async def test_what_openssl_has_read_already_is_handed_on_when_the_turn_is_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The socket has nothing more then, and will not tell of it."""
+    monkeypatch.setattr(ready_stream, "TURN_BYTES", BORROW_BYTES)
+    size = BORROW_BYTES + 1000
+    taken = 0
+
+    def take(part: bytes | memoryview) -> bool:
+        nonlocal taken
+        taken += len(part)
+        return taken < size
+
+    async with pair(buffer=1 << 20) as (ours, theirs), trio.open_nursery() as nursery:
+
+        async def send() -> None:
+            await theirs.send_all(bytes(20_000))
+            await theirs.send_all(bytes(size - 20_000))  # its last record begins in one turn and ends in the next
+
+        nursery.start_soon(send)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        while taken < size:
+            await ours.hand_on(take)
+    assert taken == size

@@ -152,6 +152,31 @@ class BrowserSocket(trio.abc.Stream):
         self._rest = data[max_bytes:]
         return data[:max_bytes]
 
+    async def hand_on(self, take: Callable[[bytes], bool]) -> None:
+        """Give ``take`` what ``receive_some`` would, as it comes, until that gives ``False``; ``b""`` at the end.
+
+        What comes meanwhile wakes no task, as long as it is nothing but bytes. It may come back earlier, to be called
+        again. Cancelling it loses nothing.
+        """
+        if self._rest or self._events or self._at_end or self._unsent or self._frames.has_more:
+            take(await self.receive_some())
+            return
+
+        def take_simple(data: bytes | memoryview) -> bool:
+            self._take(data)
+            if not self._rest or self._frames.has_more:
+                return False
+            rest, self._rest = self._rest, b""
+            return take(rest)
+
+        self._receiving = True
+        try:
+            await self.transport.hand_on(take_simple)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self._take(b"")
+        finally:
+            self._receiving = False
+
     async def _borrow(self) -> bytes | memoryview:
         try:
             return await self.transport.borrow_some()

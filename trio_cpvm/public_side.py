@@ -18,6 +18,7 @@ from .errors import BadConfiguration
 from .front import Front, Room
 from .metrics import Counts
 from .parts import Parts
+from .readiness import readiness
 from .site import PublicSite
 
 
@@ -37,6 +38,7 @@ class PublicSide:
     """
 
     def __init__(self, parts: Parts, *, admission: Admission, metrics: Counts, room: Room | None = None) -> None:
+        readiness()  # begins now, and not with the first console
         config = parts.config
         self.parts = parts
         self._admission = admission

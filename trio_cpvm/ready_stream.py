@@ -11,9 +11,12 @@ from __future__ import annotations
 import os
 import socket
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import final
 
 import trio
+
+from .readiness import readiness
 
 #: Bytes after which it is somebody else's turn.
 TURN_BYTES = 512 * 1024
@@ -59,6 +62,19 @@ class ReadyStream(trio.abc.Stream):
             trio.ClosedResourceError: it was closed here.
         """
 
+    async def hand_on(self, take: Callable[[memoryview | bytes], bool]) -> None:
+        """Give ``take`` what comes, as it comes, until that gives ``False``; nothing at the end, and no more then.
+
+        It may come back earlier, to be called again. The bytes are lent: good, and ``take``'s to change, until it is
+        called again or somebody awaits anything. Cancelling it loses nothing.
+
+        Raises:
+            trio.BrokenResourceError: the connection broke.
+            trio.ClosedResourceError: it was closed here.
+            Exception: what ``take`` raised.
+        """
+        take(await self.borrow_some())
+
     @abstractmethod
     def send_now(self, data: bytes | memoryview) -> int:
         """Send as much as can be without waiting; how many bytes that are. The rest has to follow, beginning the same.
@@ -81,6 +97,7 @@ class SocketReadyStream(ReadyStream):
         self._left = TURN_BYTES
         self._drained = False
         self._reading_writes = False
+        self._handing_on = False
 
     @property
     @abstractmethod
@@ -123,6 +140,47 @@ class SocketReadyStream(ReadyStream):
                 await trio.lowlevel.wait_readable(self._descriptor())
             self._drained = False
             self._left = TURN_BYTES
+
+    async def hand_on(self, take: Callable[[memoryview | bytes], bool]) -> None:
+        """As ``ReadyStream.hand_on``; the task is not woken for what is taken meanwhile."""
+        if self._left <= 0:
+            await trio.lowlevel.checkpoint()
+            self._left = TURN_BYTES
+        if self._reading_writes:
+            self._reading_writes = False
+            await self._wait_writable()
+        elif self._drained or self._hand_on_now(take):
+            self._handing_on = True
+            try:
+                await readiness().wait(self._descriptor(), lambda: self._hand_on_next(take))
+            finally:
+                self._handing_on = False
+
+    def closing(self) -> None:
+        """It is about to be closed: who hands on what comes is woken."""
+        if self._handing_on:
+            readiness().closing(self._descriptor())
+
+    def _hand_on_next(self, take: Callable[[memoryview | bytes], bool]) -> bool:
+        self._left = TURN_BYTES
+        return self._hand_on_now(take)
+
+    def _hand_on_now(self, take: Callable[[memoryview | bytes], bool]) -> bool:
+        """Hand on what is there; whether to go on when there is more.
+
+        Not so once a turn's budget is used up: what TLS has read of the socket already, that does not tell of.
+        """
+        while self._left > 0:
+            try:
+                size = self._read_now(self._buffer)
+            except BlockingIOError:
+                return not self._reading_writes
+            self._left -= max(size, LEAST_BYTES)
+            if not take(self._buffer[:size]) or not size:
+                return False
+            if self._drained:
+                return True
+        return False
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """As trio's ``SendStream.send_all``, but for the turn. Not from a borrowed buffer."""
@@ -202,6 +260,7 @@ class ReadySocket(SocketReadyStream):
 
     async def aclose(self) -> None:
         """Close the socket; who waits for it sees ``trio.ClosedResourceError``."""
+        self.closing()
         await self.transport.aclose()
 
 

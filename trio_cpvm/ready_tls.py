@@ -118,6 +118,7 @@ class ReadyTls(SocketReadyStream):
     async def aclose(self) -> None:
         """Say goodbye if the system takes it, and close; who waits for it sees ``trio.ClosedResourceError``."""
         if self._tls.fileno() >= 0:
+            self.closing()
             trio.lowlevel.notify_closing(self._tls)
             with contextlib.suppress(OSError, ValueError):
                 self._tls.unwrap()  # sends the close_notify; the peer's own is not waited for

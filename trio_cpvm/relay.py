@@ -73,8 +73,10 @@ class Relay:
         self.touched_at = trio.current_time()
         self.bytes_up = 0
         self.bytes_down = 0
+        self._rest_up: bytes | memoryview = b""
         self._sending_up = 0
         self._sending_down = 0
+        self._browser_gone = False
         self.reason: Reason | None = None
         self.detail = ""
         self.limit: Limit | None = None
@@ -179,41 +181,43 @@ class Relay:
     # -- up: from browser to host
 
     async def _copy_up(self, data: bytes) -> None:
-        rest: bytes | memoryview = b""
         if data and (passed := self._filtered(self._up, data)):
             self._watch(passed)
-            rest = passed
+            self._rest_up = passed
         while self.reason is None:
-            if rest:
+            if self._rest_up:
+                rest, self._rest_up = self._rest_up, b""
                 await self._finish_up(rest)
-            rest = b""
             with self._reading():
-                rest = await self._go_on_up()
+                await self._hand_on_up()
 
-    async def _go_on_up(self) -> bytes | memoryview:
-        """Copy until the host takes no more, or the end; what it has not taken."""
-        browser, server, filtered = self._browser, self._server, self._up
-        while self.reason is None:
-            data = await browser.receive_some()
-            if not data:
-                reason = errors.CLIENT_PROTOCOL if browser.violation else errors.CLOSED_BY_USER
-                self.end(reason, f"the browser {browser.ended_by}", browser.limit)
-                break
-            if filtered is not None:
-                passed = self._filtered(filtered, data)
-                if not passed:
-                    continue
-                data = passed
-            try:
-                sent = server.send_now(data)
-            except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
-                self.end(errors.CLOSED_BY_GUEST, _words(exc, "the connection broke"))
-                break
-            self._watch(data)
-            self.bytes_up += sent
-            if sent < len(data):
-                return memoryview(data)[sent:]
-        return b""
+    async def _hand_on_up(self) -> None:
+        """Copy until the host takes no more, or the end."""
+        while self.reason is None and not self._rest_up:
+            await self._browser.hand_on(self._take_up)
+
+    def _take_up(self, data: bytes) -> bool:
+        """Give the host what the browser says; whether it takes more."""
+        if not data:
+            reason = errors.CLIENT_PROTOCOL if self._browser.violation else errors.CLOSED_BY_USER
+            self.end(reason, f"the browser {self._browser.ended_by}", self._browser.limit)
+            return False
+        if self._up is not None:
+            passed = self._filtered(self._up, data)
+            if not passed:
+                return self.reason is None
+            data = passed
+        try:
+            sent = self._server.send_now(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
+            self.end(errors.CLOSED_BY_GUEST, _words(exc, "the connection broke"))
+            return False
+        self._watch(data)
+        self.bytes_up += sent
+        if sent < len(data):
+            self._rest_up = memoryview(data)[sent:]
+            return False
+        return self.reason is None
 
     async def _finish_up(self, rest: bytes | memoryview) -> None:
         self._sending_up = len(rest)
@@ -240,8 +244,9 @@ class Relay:
                 await self._browser.send_all(passed)
                 self.bytes_down += len(passed)
             while self.reason is None:
+                self._listen()
                 with self._reading():
-                    await self._go_on_down()
+                    await self._hand_on_down()
                 if self._sending_down:
                     self._listens_since = math.inf
                     await self._browser.flush()
@@ -253,34 +258,47 @@ class Relay:
                 await self._ended.wait()
             self.end(errors.CLOSED_BY_USER, f"the browser {self._browser.ended_by or 'is gone'}")
 
-    async def _go_on_down(self) -> None:
+    async def _hand_on_down(self) -> None:
         """Copy until the browser takes no more, or the end.
 
         Raises:
             trio.BrokenResourceError: the browser is gone.
         """
-        browser, server, filtered = self._browser, self._server, self._down
-        while self.reason is None:
-            if self._host_silence_timeout_s < math.inf:
-                self._listens_since = trio.current_time()
+        while self.reason is None and not self._sending_down:
             try:
-                data = await server.borrow_some()
+                await self._server.hand_on(self._take_down)
             except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
                 self.end(errors.CLOSED_BY_GUEST, _words(exc, "the connection broke"))
-                return
-            if not data:
-                limit = self._host.limit if isinstance(self._host, HostSocket) else None
-                self.end(errors.CLOSED_BY_GUEST, "the host closed the connection", limit)
-                return
-            if filtered is not None:
-                passed = self._filtered(filtered, bytes(data))
-                if not passed:
-                    continue
-                data = passed
-            if not browser.send_now(data):
-                self._sending_down = len(data)
-                return
-            self.bytes_down += len(data)
+            if self._browser_gone:
+                raise trio.BrokenResourceError("the browser is gone")
+
+    def _take_down(self, data: bytes | memoryview) -> bool:
+        """Give the browser what the host says; whether it takes more."""
+        if not data:
+            limit = self._host.limit if isinstance(self._host, HostSocket) else None
+            self.end(errors.CLOSED_BY_GUEST, "the host closed the connection", limit)
+            return False
+        if self._down is not None:
+            passed = self._filtered(self._down, bytes(data))
+            if not passed:
+                return self.reason is None
+            data = passed
+        try:
+            whole = self._browser.send_now(data)
+        except trio.BrokenResourceError:
+            self._browser_gone = True
+            return False
+        if not whole:
+            self._sending_down = len(data)
+            return False
+        self.bytes_down += len(data)
+        self._listen()
+        return self.reason is None
+
+    def _listen(self) -> None:
+        """The host's silence counts from now."""
+        if self._host_silence_timeout_s < math.inf:
+            self._listens_since = trio.current_time()
 
     # -- both
 

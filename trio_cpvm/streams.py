@@ -54,7 +54,10 @@ async def close_at_once(stream: trio.abc.AsyncResource) -> None:
     """
     if isinstance(stream, SocketReadyStream) and stream.socket.fileno() < 0:
         return
-    bare = stream.transport if isinstance(stream, ReadySocket) else stream
+    bare = stream
+    if isinstance(stream, ReadySocket):
+        stream.closing()
+        bare = stream.transport
     if isinstance(bare, trio.SocketStream):
         bare.socket.close()
     else:
