@@ -38,7 +38,6 @@ class PublicSide:
     """
 
     def __init__(self, parts: Parts, *, admission: Admission, metrics: Counts, room: Room | None = None) -> None:
-        readiness()  # begins now, and not with the first console
         config = parts.config
         self.parts = parts
         self._admission = admission
@@ -77,6 +76,7 @@ class PublicSide:
         connections: trio.Nursery,
     ) -> None:
         """Accept until cancelled; connections go on in their own nursery."""
+        readiness()  # begins now, and not with the first console
         async with trio.open_nursery() as accepting:
             for listeners, handler in ((plain, self.front.handle), (tls, self.front.handle_tls)):
                 if listeners:
