@@ -51,12 +51,17 @@ async def connection(buffer: int = 0) -> tuple[trio.SocketStream, trio.SocketStr
 
 @contextlib.asynccontextmanager
 async def pair(
-    *, buffer: int = 0, version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3
+    *, buffer: int = 0, version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3, as_client: bool = False
 ) -> AsyncIterator[tuple[ReadyTls, trio.SSLStream[trio.SocketStream]]]:
     """A TLS connection over loopback, this package's end first."""
     plain, peer = await connection(buffer)
-    ours = ReadyTls(plain, server_context())
-    theirs = trio.SSLStream(peer, client_context(version), server_hostname="127.0.0.1", https_compatible=True)
+    name = "127.0.0.1"
+    if as_client:
+        ours = ReadyTls(plain, client_context(version), server_hostname=name)
+        theirs = trio.SSLStream(peer, server_context(), server_side=True, https_compatible=True)
+    else:
+        ours = ReadyTls(plain, server_context())
+        theirs = trio.SSLStream(peer, client_context(version), server_hostname=name, https_compatible=True)
     async with ours, theirs:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(theirs.do_handshake)
@@ -67,10 +72,16 @@ async def pair(
 @timely
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 @pytest.mark.parametrize(("buffer", "size"), [(0, SIZE), (4096, 1 << 16)])
-async def test_everything_arrives_in_both_directions(buffer: int, size: int, version: ssl.TLSVersion) -> None:
+@pytest.mark.parametrize("as_client", [False, True])
+async def test_everything_arrives_in_both_directions(
+    buffer: int, size: int, version: ssl.TLSVersion, as_client: bool
+) -> None:
     data = bytes(range(256)) * (size // 256)
     received = bytearray()
-    async with pair(buffer=buffer, version=version) as (ours, theirs), trio.open_nursery() as nursery:
+    async with (
+        pair(buffer=buffer, version=version, as_client=as_client) as (ours, theirs),
+        trio.open_nursery() as nursery,
+    ):
 
         async def echo() -> None:
             async for chunk in theirs:
@@ -91,6 +102,33 @@ async def test_everything_arrives_in_both_directions(buffer: int, size: int, ver
             received += await ours.borrow_some() if len(received) < size else b""
         nursery.cancel_scope.cancel()
     assert received == data
+
+
+@timely
+async def test_a_server_that_is_somebody_else_is_refused_and_told() -> None:
+    plain, peer = await connection()
+    ours = ReadyTls(plain, client_context(ssl.TLSVersion.TLSv1_3), server_hostname="another.test")
+    theirs = trio.SSLStream(peer, server_context(), server_side=True)
+    async with peer, ours, trio.open_nursery() as nursery:
+
+        async def serve() -> None:
+            with pytest.raises(trio.BrokenResourceError) as refused:
+                await theirs.do_handshake()
+            assert "alert bad certificate" in str(refused.value.__cause__)
+
+        nursery.start_soon(serve)
+        with pytest.raises(trio.BrokenResourceError, match="Hostname mismatch"):
+            await ours.do_handshake()
+
+
+@timely
+@pytest.mark.parametrize("name", ["", ".test", "a\0b"])
+async def test_what_can_be_no_server_s_name_closes_the_connection(name: str) -> None:
+    plain, peer = await connection()
+    async with peer:
+        with pytest.raises((ValueError, TypeError)):
+            ReadyTls(plain, client_context(ssl.TLSVersion.TLSv1_3), server_hostname=name)
+        assert await peer.receive_some() == b""
 
 
 @timely

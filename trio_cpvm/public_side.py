@@ -18,7 +18,6 @@ from .errors import BadConfiguration
 from .front import Front, Room
 from .metrics import Counts
 from .parts import Parts
-from .readiness import readiness
 from .site import PublicSite
 
 
@@ -76,7 +75,6 @@ class PublicSide:
         connections: trio.Nursery,
     ) -> None:
         """Accept until cancelled; connections go on in their own nursery."""
-        readiness()  # begins now, and not with the first console
         async with trio.open_nursery() as accepting:
             for listeners, handler in ((plain, self.front.handle), (tls, self.front.handle_tls)):
                 if listeners:

@@ -21,21 +21,33 @@ RECORD_BYTES = 1 << 14
 
 @final
 class ReadyTls(SocketReadyStream):
-    """A server's end of a TLS connection; a peer that ends without a close_notify has just ended, as with HTTP.
+    """One end of a TLS connection; a peer that ends without a close_notify has just ended, as with HTTP.
 
     Args:
-        stream: trio's own; its socket is taken away from it.
-        context: with the certificate.
+        stream: trio's own; its socket is taken away from it, and closed where this fails.
+        context: with the certificate, or with what those of servers are verified by.
+        server_hostname: makes it the client's end: whose certificate the server has to have.
+
+    Raises:
+        ValueError, TypeError: that can be nobody's name.
     """
 
-    def __init__(self, stream: trio.SocketStream, context: ssl.SSLContext) -> None:
+    def __init__(
+        self, stream: trio.SocketStream, context: ssl.SSLContext, *, server_hostname: str | None = None
+    ) -> None:
         super().__init__()
         self.transport: trio.SocketStream = stream
         plain = socket.socket(fileno=stream.socket.detach())
         try:
             plain.setblocking(False)
+            if server_hostname is not None:  # one that is refused later leaves a socket open that nobody has
+                context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname=server_hostname)
             self._tls = context.wrap_socket(
-                plain, server_side=True, do_handshake_on_connect=False, suppress_ragged_eofs=False
+                plain,
+                server_side=server_hostname is None,
+                server_hostname=server_hostname,
+                do_handshake_on_connect=False,
+                suppress_ragged_eofs=False,
             )
         except BaseException:
             plain.close()

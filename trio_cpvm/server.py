@@ -34,6 +34,7 @@ from .metrics import Metrics
 from .models import is_loopback
 from .parts import Parts, make_parts
 from .public_side import PublicSide
+from .readiness import readiness
 from .session import Session
 from .site import Dial
 
@@ -218,6 +219,7 @@ class Server:
         Raises:
             BadConfiguration: an address cannot be listened on, or an inherited socket is for none of them.
         """
+        readiness()  # before the first console wants it
         async with contextlib.AsyncExitStack() as stack:
             opened = await open_all(self.config, self._inherited, stack)
             plain, tls, admin = opened.plain, opened.tls, opened.admin

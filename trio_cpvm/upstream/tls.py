@@ -13,6 +13,7 @@ import trio
 from .. import errors
 from ..config import UpstreamConfig
 from ..errors import BadConfiguration, ConsoleError
+from ..ready_tls import ReadyTls
 
 #: OpenSSL's name for cipher suites without certificates, less those that do not encrypt; its default security level has
 #: none of them.
@@ -78,15 +79,21 @@ class HostTls:
         if context is None:
             await trio.aclose_forcefully(stream)
             raise ConsoleError(errors.UPSTREAM_TLS_FAILED, "upstream.allow_anonymous_tls is off")
+        secure: trio.abc.Stream = stream
+        name = host.partition("%")[0]
         try:
             # an empty name is refused here; with None, ssl would verify no name at all, whatever check_hostname says
-            secure = trio.SSLStream(stream, context, server_hostname=host.partition("%")[0])
-            await secure.do_handshake()
+            if isinstance(stream, trio.SocketStream):
+                secure = ready = ReadyTls(stream, context, server_hostname=name)
+                await ready.do_handshake()
+            else:
+                secure = wrapped = trio.SSLStream(stream, context, server_hostname=name)
+                await wrapped.do_handshake()
         except (trio.BrokenResourceError, ssl.CertificateError, ValueError, TypeError) as exc:  # the last two: the name
-            await trio.aclose_forcefully(stream)
+            await trio.aclose_forcefully(secure)
             raise ConsoleError(errors.UPSTREAM_TLS_FAILED, f"TLS with {host}: {tls_words(exc)}") from exc
         except BaseException:
-            await trio.aclose_forcefully(stream)
+            await trio.aclose_forcefully(secure)
             raise
         return secure
 
@@ -112,10 +119,11 @@ def secured_by(stream: trio.abc.Stream) -> str:
 
     Looks through the streams that this package puts around others.
     """
-    while not isinstance(stream, trio.SSLStream):
+    while not isinstance(stream, trio.SSLStream | ReadyTls):
         inner = getattr(stream, "transport", None)
         if not isinstance(inner, trio.abc.Stream):
             return ""
         stream = inner
-    cipher = stream.cipher()
-    return f"{stream.version()} {cipher[0]}" if cipher else str(stream.version())
+    secure = stream.socket if isinstance(stream, ReadyTls) else stream
+    cipher = secure.cipher()
+    return f"{secure.version()} {cipher[0]}" if cipher else str(secure.version())

@@ -25,6 +25,7 @@ from ..logger import get_logger
 from ..logs import configure_logging, whole_lines
 from ..parts import Parts, discard, make_parts
 from ..public_side import PublicSide
+from ..readiness import readiness
 from ..registry import Sessions
 from ..reload import keep_fixed
 from ..session import Session
@@ -187,6 +188,7 @@ class Worker:
 
     async def run(self) -> None:
         """Serve until the supervisor says that it is over."""
+        readiness()  # before the first console wants it
         async with trio.open_nursery() as connections:
             connections.start_soon(self._take_steps)
             connections.start_soon(self._take_operators, connections)
