@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 import trio
@@ -105,6 +106,29 @@ async def test_more_sockets_than_are_looked_after_at_once() -> None:
                     theirs.send(word)
                 await trio.testing.wait_all_tasks_blocked(0.01)
         assert all(reader.found == [b"key", b"end"] for reader in readers)
+
+
+@timely
+async def test_sockets_that_never_rest_leave_other_tasks_their_turns() -> None:
+    steps: list[int] = [0]
+    with pair() as (ours, theirs):
+
+        def echo(sock: socket.socket) -> bool:
+            sock.send(sock.recv(1))
+            steps[-1] += 1
+            return True
+
+        async with trio.open_nursery() as nursery:
+            for sock in (ours, theirs):
+                nursery.start_soon(readiness().wait, sock.fileno(), partial(echo, sock))
+            await trio.testing.wait_all_tasks_blocked()
+            ours.send(b"x")
+            for _ in range(20):
+                steps.append(0)
+                await trio.lowlevel.checkpoint()
+            nursery.cancel_scope.cancel()
+    assert sum(steps) > 0
+    assert max(steps) <= 2 * MOST_AT_ONCE, "who watches may be the last one in one turn and the first in the next"
 
 
 class _Fault(BaseException):

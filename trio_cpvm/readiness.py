@@ -14,7 +14,7 @@ from collections.abc import Callable
 import attrs
 import trio
 
-#: So many sockets are looked after before other tasks have their turn.
+#: So many steps are made before other tasks have their turn.
 MOST_AT_ONCE = 64
 
 _readiness: trio.lowlevel.RunVar[Readiness] = trio.lowlevel.RunVar("readiness")
@@ -70,12 +70,19 @@ class Readiness:
             self._wake(descriptor)
 
     async def watch(self) -> None:
-        """Look after all of them, until cancelled."""
+        """Look after all of them, until cancelled.
+
+        What comes while others are looked after, an answer to what was just sent perhaps, is looked after as well: a
+        turn of the event loop costs more than to ask once more.
+        """
         try:
             while True:
                 await trio.lowlevel.wait_readable(self._epoll.fileno())
-                for descriptor, _ in self._epoll.poll(0, MOST_AT_ONCE):
-                    self._look_after(descriptor)
+                left = MOST_AT_ONCE
+                while left > 0 and (found := self._epoll.poll(0, left)):
+                    left -= len(found)
+                    for descriptor, _ in found:
+                        self._look_after(descriptor)
         finally:
             self._epoll.close()
 
