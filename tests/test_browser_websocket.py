@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 import trio
+import trio.testing
 
 from tests.consoles import small_sockets, websocket_pair
 from tests.helpers import within
+from trio_cpvm.browser_websocket import BrowserSocket
 
 timely = within(20)
 SIZE = 4 << 20
@@ -105,3 +107,17 @@ async def test_every_one_of_many_pings_is_answered_and_what_follows_them_is_read
         nursery.start_soon(browser.stream.send_all, b"\x89\x84\0\0\0\0ping" * 5000 + b"\x82\x83\0\0\0\0end")
         assert await ours.receive_some() == b"end"
     assert pongs == 5000 * 6
+
+
+@timely
+async def test_a_browser_that_has_said_that_it_goes_is_not_lost_even_if_sending_found_it_gone_first() -> None:
+    stream, peer = trio.testing.memory_stream_pair()
+    ours = BrowserSocket(stream)
+    await peer.send_all(bytes([0x88, 0x82, 0, 0, 0, 0]) + (1001).to_bytes(2, "big"))
+    await peer.receive_stream.aclose()
+    with pytest.raises(trio.BrokenResourceError):
+        await ours.send_all(b"an update")
+    assert ours.lost
+    assert await ours.receive_some() == b""
+    assert ours.ended_by == "closed with 1001"
+    assert not ours.lost

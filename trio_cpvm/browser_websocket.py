@@ -219,6 +219,7 @@ class BrowserSocket(trio.abc.Stream):
 
     def _end(self, words: str, *, violation: bool = False) -> None:
         self.ended_by, self.violation = words, violation
+        self.lost = False  # also where sending has found it gone before this was read
         self._at_end = True
 
     def _note_lost(self) -> None:
