@@ -6,6 +6,7 @@ import contextlib
 import socket
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 
 import pytest
 import trio
@@ -189,6 +190,24 @@ async def test_who_waits_for_a_socket_that_is_closed_is_woken() -> None:
             readiness().closing(ours.fileno())
             readiness().closing(ours.fileno())  # nobody waits any more
             ours.close()
+
+
+@timely
+async def test_a_socket_that_was_closed_without_a_word_harms_nobody_else() -> None:
+    with pair() as (ours, _):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(readiness().wait, ours.fileno(), Reader(ours).step)
+            await trio.testing.wait_all_tasks_blocked()
+            ours.close()
+            nursery.cancel_scope.cancel()
+
+
+@timely
+async def test_what_cannot_be_watched_is_forgotten_at_once(tmp_path: Path) -> None:
+    with (tmp_path / "file").open("wb") as file:  # epoll takes no regular files
+        for _ in range(2):
+            with pytest.raises(PermissionError):
+                await readiness().wait(file.fileno(), lambda: False)
 
 
 @timely

@@ -267,6 +267,7 @@ async def test_who_hands_on_is_woken_by_closing(at_once: bool) -> None:
         nursery.start_soon(hand_on)
         await trio.testing.wait_all_tasks_blocked()
         await (close_at_once(ours) if at_once else ours.aclose())
+        await ours.aclose()
 
 
 @timely

@@ -8,6 +8,7 @@ socket is registered once for all that come. What the bytes are, the steps know.
 
 from __future__ import annotations
 
+import contextlib
 import select
 from collections.abc import Callable
 
@@ -52,16 +53,20 @@ class Readiness:
         """
         if descriptor in self._waiting:
             raise trio.BusyResourceError("another task is already waiting for this socket")
-        waiting = self._waiting[descriptor] = _Waiting(trio.lowlevel.current_task(), step)
         self._epoll.register(descriptor, select.EPOLLIN)
+        waiting = self._waiting[descriptor] = _Waiting(trio.lowlevel.current_task(), step)
 
         def forget(_: Callable[[], object]) -> trio.lowlevel.Abort:
             self._forget(descriptor)
             return trio.lowlevel.Abort.SUCCEEDED
 
         await trio.lowlevel.wait_task_rescheduled(forget)
-        if waiting.fault is not None:
-            raise waiting.fault
+        fault, waiting.fault = waiting.fault, None
+        if fault is not None:
+            try:
+                raise fault
+            finally:
+                del fault  # its traceback has this frame: no cycle for the garbage collector
 
     def closing(self, descriptor: int) -> None:
         """The socket is about to be closed: who waits for it is woken with ``trio.ClosedResourceError``."""
@@ -102,7 +107,8 @@ class Readiness:
         trio.lowlevel.reschedule(self._forget(descriptor).task)
 
     def _forget(self, descriptor: int) -> _Waiting:
-        self._epoll.unregister(descriptor)
+        with contextlib.suppress(OSError):  # closed without a word, and so forgotten by the system already
+            self._epoll.unregister(descriptor)
         return self._waiting.pop(descriptor)
 
 

@@ -159,6 +159,7 @@ class SocketReadyStream(ReadyStream):
     def closing(self) -> None:
         """It is about to be closed: who hands on what comes is woken."""
         if self._handing_on:
+            self._handing_on = False
             readiness().closing(self._descriptor())
 
     def _hand_on_next(self, take: Callable[[memoryview | bytes], bool]) -> bool:
